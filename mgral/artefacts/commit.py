@@ -19,8 +19,8 @@ def commit() -> str:
     For an installed wheel it is the commit that the wheel was built from, or the version if that is not known;
     repositories around the wheel do not count. For a clone in which Git fails it is "unknown".
     """
-    if given := os.environ.get(VARIABLE):
-        return given
+    if override := os.environ.get(VARIABLE):
+        return override
     root = Path(mgral.__file__).parent.parent
     if not (root / ".git").exists():
         built_of = Path(__file__).with_name("commit.txt")  # see hatch_build.py
@@ -34,5 +34,5 @@ def commit() -> str:
         lines = subprocess.run(command, text=True, capture_output=True, check=True).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    found = next(line for line in lines if line.startswith("# branch.oid ")).split()[-1]
-    return f"{found}-dirty" if any(not line.startswith("#") for line in lines) else found
+    revision = next(line for line in lines if line.startswith("# branch.oid ")).split()[-1]
+    return f"{revision}-dirty" if any(not line.startswith("#") for line in lines) else revision

@@ -125,11 +125,11 @@ def read_json(path: Path, unique_keys: bool = False) -> Any:
 
 def refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return an object of JSON; raises ValueError where it has a key twice. For `object_pairs_hook`."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in found if names.count(name) > 1)!r} is there twice")
-    return found
+        raise ValueError(f"the key {next(name for name in mapping if names.count(name) > 1)!r} is there twice")
+    return mapping
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:

@@ -39,7 +39,9 @@ NOTES: dict[str, str | int] = {}
 
 def experiment_folder(path: Path) -> Path | None:
     """Return the folder of the experiment, or of shared pixels, that a file belongs to, if it belongs to one."""
-    return next((one for one in path.parents if any((one / name).is_file() for name in (CONFIG, CANVAS))), None)
+    return next(
+        (folder for folder in path.parents if any((folder / name).is_file() for name in (CONFIG, CANVAS))), None
+    )
 
 
 def record_path(path: Path) -> Path | None:
@@ -92,18 +94,18 @@ def file_hash(path: Path) -> str:
 
 def load_record(path: Path) -> dict[str, Any] | None:
     """Return the record of an artefact; None where there is none that can be read."""
-    place = record_path(path)
-    return None if place is None or not place.exists() else parse_record(place)
+    record_file = record_path(path)
+    return None if record_file is None or not record_file.exists() else parse_record(record_file)
 
 
 def parse_record(place: Path) -> dict[str, Any] | None:
     """Return the content of a record; None where it is damaged, or of an earlier version of mgral."""
     try:
         record: dict[str, Any] = json.loads(place.read_bytes())
-        whole = all(isinstance(record[key], kind) for key, kind in RECORDED.items())
+        complete = all(isinstance(record[key], kind) for key, kind in RECORDED.items())
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if whole else None
+    return record if complete else None
 
 
 def _note(path: Path, digest: str, record: dict[str, Any] | None) -> None:

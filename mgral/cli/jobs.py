@@ -29,8 +29,8 @@ class ClientJob:
         """
         self.arguments: list[str] = call["arguments"]
         self._connection, self._done = connection, False
-        for standard, stream in enumerate(streams):
-            os.dup2(stream, standard)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
             os.close(stream)
         os.chdir(call["folder"])
         os.environ.clear()

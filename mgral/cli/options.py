@@ -21,13 +21,13 @@ def written(help_text: str) -> Callable[[Any], Any]:
 
 def refuse_overwriting(outputs: Iterable[Path | None], inputs: Iterable[Path]) -> None:
     """Raise click.UsageError where two outputs are the same file, or an output is one that the step reads."""
-    read, written = {path.resolve() for path in inputs}, set()
+    read_paths, written_paths = {path.resolve() for path in inputs}, set()
     for path in filter(None, outputs):
-        if path.resolve() in read:
+        if path.resolve() in read_paths:
             raise click.UsageError(f"{path} is read by this step; write to another file")
-        if path.resolve() in written:
+        if path.resolve() in written_paths:
             raise click.UsageError(f"{path} is to be written twice; give each output a file of its own")
-        written.add(path.resolve())
+        written_paths.add(path.resolve())
 
 
 config = click.option(

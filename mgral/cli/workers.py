@@ -34,9 +34,9 @@ class Workers:
 
     def expect(self) -> socket.socket:
         """Return one end of a new pair of sockets, for the process to be forked, which may become a worker."""
-        for number, one in list(self._sockets.items()):
+        for number, connection in list(self._sockets.items()):
             try:
-                ended = not one.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                ended = not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             except BlockingIOError:
                 continue
             if ended:
@@ -48,8 +48,8 @@ class Workers:
 
     def close(self) -> None:
         """Let the workers end when they are idle; in a forked process, leave that to the server alone."""
-        for one in self._sockets.values():
-            one.close()
+        for connection in self._sockets.values():
+            connection.close()
         self._sockets.clear()
 
     def run(self, job: ClientJob, call: dict[str, Any], own: socket.socket) -> int:
@@ -60,9 +60,9 @@ class Workers:
         claimed: list[Path] = []
 
         def claim(share: Share) -> Path | None:
-            found = self._claim(share)
-            claimed.extend([found] if found else [])
-            return found
+            worker_file = self._claim(share)
+            claimed.extend([worker_file] if worker_file else [])
+            return worker_file
 
         try:
             shares = take(1, option(job.arguments, "--vram-mb"), claim)
@@ -71,9 +71,9 @@ class Workers:
             return 2 if isinstance(error, InputError) else 1
         if not shares:
             return job.run()
-        for idle in claimed:
-            words = json.dumps(call | {"share": str(shares[0].path)}).encode() + b"\n"
-            job.hand_on(self._sockets[int(idle.name.split(".")[2])], words, [shares[0].file])
+        for worker_file in claimed:
+            message = json.dumps(call | {"share": str(shares[0].path)}).encode() + b"\n"
+            job.hand_on(self._sockets[int(worker_file.name.split(".")[2])], message, [shares[0].file])
             os._exit(0)
         self.close()
         _work(job, shares[0], own, f"{self._server}.{self._last}")
@@ -90,34 +90,34 @@ class Workers:
 def option(arguments: list[str], name: str) -> int:
     """Return the last integer that the arguments of a step give for an option; 0 without one."""
     number = 0
-    for word, following in pairwise([*arguments, ""]):
-        given, equals, value = word.partition("=")
+    for argument, following in pairwise([*arguments, ""]):
+        option_name, equals, value = argument.partition("=")
         value = value if equals else following
-        number = int(value) if given == name and value.isdecimal() else number
+        number = int(value) if option_name == name and value.isdecimal() else number
     return number
 
 
 def _work(job: ClientJob, share: Share, own: socket.socket, name: str) -> NoReturn:
     """Run a job, and then those that come by a socket, each on the same card."""
-    before = _State()
+    initial_state = _State()
     while True:
         make_visible([share])
         HELD.append(share)
         with warnings.catch_warnings():
             code = job.run()
-            usable = before.restore()
+            usable = initial_state.restore()
         HELD.clear()
-        idle = _hold_idle(share, name) if usable else None
+        idle_file = _hold_idle(share, name) if usable else None
         share.free()
         job.answer(code)
-        if idle is None:
+        if idle_file is None:
             os._exit(0)
         message, files, _, _ = socket.recv_fds(own, 1, 5)
         if not message:  # the server has ended
             os._exit(0)
         with own.makefile() as lines:
             call = json.loads(message.decode() + lines.readline())
-        os.close(idle)
+        os.close(idle_file)
         *streams, connection, file = files
         share = Share(share.card, Path(call["share"]), file)
         job = ClientJob(socket.socket(fileno=connection), streams, call)
@@ -147,7 +147,7 @@ class _State:
             (torch.get_default_dtype, torch.set_default_dtype),
             (torch.get_num_threads, torch.set_num_threads),
             (torch.is_grad_enabled, torch.set_grad_enabled),
-            *((partial(getattr, place, flag), partial(setattr, place, flag)) for place, flag in flags),
+            *((partial(getattr, backend, flag), partial(setattr, backend, flag)) for backend, flag in flags),
         ]
         self._put_back = [(put, get()) for get, put in settings]
         self._provenance = provenance
@@ -167,10 +167,10 @@ class _State:
             signal.signal(number, handler)
         for put, value in self._put_back:
             put(value)
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for standard in range(3):  # whoever reads what the job wrote waits for the end of it
-            os.dup2(nothing, standard)
-        os.close(nothing)
+        null_device = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):  # whoever reads what the job wrote waits for the end of it
+            os.dup2(null_device, stream)
+        os.close(null_device)
         if "torch._dynamo" in sys.modules:
             torch.compiler.reset()
         gc.collect()

@@ -92,9 +92,9 @@ def take(gpus: int, memory_mb: int, claim: Callable[[Share], Path | None] = lamb
     with _open_queue(folder) as queue:
         while not lock(queue.fileno()):
             waiting.sleep()
-        while len(found := _with_room(cards, memory_mb, in_use(folder))) < gpus:
+        while len(fitting := _with_room(cards, memory_mb, in_use(folder))) < gpus:
             waiting.sleep()
-        shares = [_hold(folder, card, _size(card, memory_mb)) for card in found[:gpus]]
+        shares = [_hold(folder, card, _size(card, memory_mb)) for card in fitting[:gpus]]
         for share in shares:
             _end_idle(folder, share, claim(share))
     return shares
@@ -148,7 +148,7 @@ def in_use(folder: Path) -> Counter[str]:
 
 def still_locked(folder: Path, pattern: str) -> list[Path]:
     """Return the files in a folder whose process still holds them locked, and remove the others."""
-    found = []
+    locked = []
     for path in sorted(path for path in folder.glob(pattern) if not path.is_dir()):
         try:
             file = os.open(path, os.O_RDONLY)
@@ -157,9 +157,9 @@ def still_locked(folder: Path, pattern: str) -> list[Path]:
         if lock(file):
             path.unlink(missing_ok=True)
         else:
-            found.append(path)
+            locked.append(path)
         os.close(file)
-    return found
+    return locked
 
 
 def lock(file: int) -> bool:
@@ -220,7 +220,7 @@ def shared_folder() -> Path:
     folder = Path(tempfile.gettempdir(), f"mgral-cards-{os.getuid()}")
     with suppress(FileExistsError):  # also where it is no folder
         folder.mkdir(mode=0o700)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise StepError(f"{folder} is not this user's folder; remove it, or set TMPDIR to another place")
     return folder

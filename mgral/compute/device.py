@@ -51,22 +51,22 @@ def keep_freed_memory() -> None:
 
 
 def _check(gpus: int) -> None:
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         usable = torch.cuda.is_available()
-    without = f"run with --gpus 0 or {DEVICE_VARIABLE}=cpu"
-    if any("too old" in str(one.message) for one in said):
+    alternative = f"run with --gpus 0 or {DEVICE_VARIABLE}=cpu"
+    if any("too old" in str(warning.message) for warning in caught):
         raise InputError(
             f"--gpus {gpus}: the NVIDIA driver is too old for torch {torch.__version__}, built for CUDA "
-            f"{torch.version.cuda}; update the driver, or {without}"
+            f"{torch.version.cuda}; update the driver, or {alternative}"
         )
     if not usable:
         raise InputError(
             f"--gpus {gpus}: torch {torch.__version__} finds no CUDA device; give the job one that it can see "
-            f"(driver, CUDA_VISIBLE_DEVICES, in a container --nv), or {without}"
+            f"(driver, CUDA_VISIBLE_DEVICES, in a container --nv), or {alternative}"
         )
     if torch.cuda.device_count() < gpus:
-        raise InputError(f"--gpus {gpus}: there are {torch.cuda.device_count()}; lower --gpus, or {without}")
+        raise InputError(f"--gpus {gpus}: there are {torch.cuda.device_count()}; lower --gpus, or {alternative}")
 
 
 def compute_deterministically() -> None:

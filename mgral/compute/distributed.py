@@ -102,9 +102,9 @@ def _as_one_error(failed: ChildFailedError, title: str, count: int) -> InputErro
         )
     message: Any = failure.message
     kind, _, text = message["message"].partition(": ")
-    for own in (InputError, StepError):
-        if kind == own.__name__:
-            return own(text)
+    for error_class in (InputError, StepError):
+        if kind == error_class.__name__:
+            return error_class(text)
     print(message["extraInfo"]["py_callstack"], file=sys.stderr)
     return StepError(f"{which} failed: {kind}: {text}")
 

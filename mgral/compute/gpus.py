@@ -61,7 +61,7 @@ def find_cards() -> list[Card]:
     try:
         pynvml.nvmlInit()
         try:
-            every = [_card(handle) for handle in _visible()]
+            all_cards = [_card(handle) for handle in _visible()]
             supported = pynvml.nvmlSystemGetCudaDriverVersion() // 1000
         finally:
             pynvml.nvmlShutdown()
@@ -69,13 +69,13 @@ def find_cards() -> list[Card]:
         raise InputError("this machine has no NVIDIA driver; install one") from None
     except pynvml.NVMLError as error:
         raise InputError(f"the NVIDIA driver fails ({error}); repair it") from None
-    cards = [card for card in every if card.memory_mb]
-    if every and not cards:
-        raise InputError(f"the NVIDIA driver says that {every[0].model} has no memory; repair it")
+    cards = [card for card in all_cards if card.memory_mb]
+    if all_cards and not cards:
+        raise InputError(f"the NVIDIA driver says that {all_cards[0].model} has no memory; repair it")
     if not cards:
-        named = os.environ.get(VISIBLE)
-        why = "this machine has no GPU" if named is None else f"{VISIBLE}={named} names none of this machine"
-        raise InputError(f"{why}; {'install one' if named is None else 'correct it'}")
+        visible = os.environ.get(VISIBLE)
+        reason = "this machine has no GPU" if visible is None else f"{VISIBLE}={visible} names none of this machine"
+        raise InputError(f"{reason}; {'install one' if visible is None else 'correct it'}")
     if len({card.name for card in cards}) < len(cards):
         raise InputError(f"{VISIBLE}={os.environ[VISIBLE]} names a GPU twice, and CUDA then shows none; correct it")
     needed = cuda_of_torch()
@@ -106,24 +106,24 @@ def _visible() -> Iterator[Any]:
     """Yield NVML's handles of the cards that may be used, in their order."""
     import pynvml
 
-    every = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
-    named = os.environ.get(VISIBLE)
-    if named is None:
-        yield from every
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
+    visible = os.environ.get(VISIBLE)
+    if visible is None:
+        yield from handles
         return
-    for name in map(str.strip, named.split(",")):
+    for name in map(str.strip, visible.split(",")):
         if name.isdecimal():
-            found = every[int(name) :][:1]
+            matching = handles[int(name) :][:1]
         elif name.startswith("MIG-"):
             try:
-                found = [pynvml.nvmlDeviceGetHandleByUUID(name)]
+                matching = [pynvml.nvmlDeviceGetHandleByUUID(name)]
             except pynvml.NVMLError:
                 return
         else:
-            found = [one for one in every if name and pynvml.nvmlDeviceGetUUID(one).startswith(name)]
-        if len(found) != 1:
+            matching = [handle for handle in handles if name and pynvml.nvmlDeviceGetUUID(handle).startswith(name)]
+        if len(matching) != 1:
             return
-        yield found[0]
+        yield matching[0]
 
 
 def _card(handle: Any) -> Card:
@@ -138,12 +138,12 @@ def _card(handle: Any) -> Card:
 
 def cuda_of_torch() -> str | None:
     """Return the major version of CUDA that the installed torch was built for, such as `13`; None without CUDA."""
-    found = find_spec("torch")
-    if found is None or found.origin is None:
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
         return None
-    version = Path(found.origin).with_name("version.py").read_text()  # importing torch takes seconds
-    built = re.search(r"^cuda\b.*= '(\d+)", version, re.MULTILINE)
-    return built[1] if built else None
+    version = Path(spec.origin).with_name("version.py").read_text()  # importing torch takes seconds
+    match = re.search(r"^cuda\b.*= '(\d+)", version, re.MULTILINE)
+    return match[1] if match else None
 
 
 def _asked(wanted: int) -> str:

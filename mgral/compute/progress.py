@@ -22,10 +22,10 @@ def tracked(items: Iterable[Item], title: str, total: int, unit: str = "it", don
     if sys.stderr.isatty():
         yield from tqdm(items, title, total, unit=unit, initial=done)
         return
-    start = shown = time.monotonic()
+    start = last_line = time.monotonic()
     for number, item in enumerate(items, done + 1):
         yield item
         now = time.monotonic()
-        if now - shown > max(INTERVAL, SHARE * (now - start)):
+        if now - last_line > max(INTERVAL, SHARE * (now - start)):
             print(f"{title} {number}/{total}", file=sys.stderr, flush=True)
-            shown = now
+            last_line = now

@@ -37,10 +37,10 @@ class Canvas:
 
     def covered(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the size, int64 [N, 2], that images of sizes [N, 2] cover on the canvas, from the top left."""
-        whole = np.array([self.width, self.height])
+        frame = np.array([self.width, self.height])
         if self.placement == "stretch":
-            return np.broadcast_to(whole, sizes.shape)
-        factor = (whole / sizes).min(axis=-1, keepdims=True)
+            return np.broadcast_to(frame, sizes.shape)
+        factor = (frame / sizes).min(axis=-1, keepdims=True)
         if self.placement == "shrink":
             factor = np.minimum(factor, 1)
         covered: npt.NDArray[np.int64] = np.maximum(np.rint(sizes * factor), 1).astype(np.int64)

@@ -39,9 +39,9 @@ def register_detector(section: type[Settings]) -> type[Settings]:
     names = get_args(section.model_fields["name"].annotation)
     if len(names) != 1:
         raise ValueError(f"detector {section.__qualname__}: its name must be a Literal of one text")
-    known = _sections.get(names[0], section)
-    if (known.__module__, known.__qualname__) != (section.__module__, section.__qualname__):
-        raise InputError(f"detector {names[0]}: {known.__module__} and {section.__module__} have it; rename one")
+    registered = _sections.get(names[0], section)
+    if (registered.__module__, registered.__qualname__) != (section.__module__, section.__qualname__):
+        raise InputError(f"detector {names[0]}: {registered.__module__} and {section.__module__} have it; rename one")
     _sections[names[0]] = section
     return section
 
@@ -58,18 +58,20 @@ def package_of(group: str, name: str) -> str | None:
     None for those of mgral itself. The digest is of the module that the entry point names or, if that is in a
     package, of all Python files of the top-level package.
     """
-    found = [(point.dist, point.module) for point in entry_points(group).select(name=name) if point.dist is not None]
-    return f"{found[0][0].name} {found[0][0].version} {_code_digest(found[0][1])}" if found else None
+    packages = [
+        (point.dist, point.module) for point in entry_points(group).select(name=name) if point.dist is not None
+    ]
+    return f"{packages[0][0].name} {packages[0][0].version} {_code_digest(packages[0][1])}" if packages else None
 
 
 @cache
 def _code_digest(module: str) -> str:
     spec = find_spec(module.partition(".")[0])
-    places = map(Path, (spec and (spec.submodule_search_locations or [spec.origin or ""])) or ())
+    roots = map(Path, (spec and (spec.submodule_search_locations or [spec.origin or ""])) or ())
     digest = sha256()
-    for place in places:
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(f"{path.relative_to(place)}\n".encode() + path.read_bytes())
+    for root in roots:
+        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+            digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -100,12 +102,12 @@ def read_section(value: Any, default: str = DEFAULT_OF_SYNTHETIC) -> Any:
     """Validate the values of a section by the detector that they name; anything else is returned as it is."""
     if not isinstance(value, dict):
         return value
-    name, known = value.get("name", default), detectors()
-    if name not in list(known):  # a list, as the name may be of any type
-        raise ValueError(f"detector.name: there is no detector {name!r}; choose from {', '.join(known)}")
+    name, sections = value.get("name", default), detectors()
+    if name not in list(sections):  # a list, as the name may be of any type
+        raise ValueError(f"detector.name: there is no detector {name!r}; choose from {', '.join(sections)}")
     if name == EXTERNAL and isinstance(value.get("proxy", {}), dict):
         value = {**value, "proxy": {"name": default, **value.get("proxy", {})}}
-    return known[name].model_validate({"name": name, **value})
+    return sections[name].model_validate({"name": name, **value})
 
 
 def _read_by_data(value: Any, info: ValidationInfo) -> Any:

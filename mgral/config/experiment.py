@@ -111,14 +111,14 @@ class Config(Section):
     @model_validator(mode="after")
     def _detector_suffices(self) -> "Config":
         lacking: dict[str, list[str]] = {}
-        for name, own in self.strategies.items():
-            info = registry.strategy(own.type)
-            if (what := self.detector.lacks(info.requires, info.views)) is not None:
-                lacking.setdefault(what, []).append(name)
+        for name, instance in self.strategies.items():
+            info = registry.strategy(instance.type)
+            if (need := self.detector.lacks(info.requires, info.views)) is not None:
+                lacking.setdefault(need, []).append(name)
         faults = [
-            f"strategies: {', '.join(names)} need{'s' * (len(names) == 1)} {what}; leave these out, or choose "
+            f"strategies: {', '.join(names)} need{'s' * (len(names) == 1)} {need}; leave these out, or choose "
             "another detector"
-            for what, names in lacking.items()
+            for need, names in lacking.items()
         ]
         consistent = [name for name in self.with_tables if self.strategies[name].lut.labels == "consistency"]
         if self.lut.labels == "consistency":
@@ -128,15 +128,17 @@ class Config(Section):
                 f"lut.labels: consistency (of {', '.join(consistent)}) needs a detector with anchors on feature "
                 f"maps, and {self.detector.trained.name} has none; choose other labels, or another detector"
             )
-        by_batch = {name: own for name in self.agents if (own := self.strategies[name]).agent.policy == "batch"}
-        by_distance = [name for name, own in by_batch.items() if own.reward.estimator != "regression"]
+        by_batch = {
+            name: instance for name in self.agents if (instance := self.strategies[name]).agent.policy == "batch"
+        }
+        by_distance = [name for name, instance in by_batch.items() if instance.reward.estimator != "regression"]
         if by_distance:
             faults.append(
                 f"agent.policy: batch (of {', '.join(by_distance)}) adds up what images are worth to a batch; only "
                 "reward.estimator: regression knows that. Set agent.policy: lstm, or the estimator to regression"
             )
-        of_type = {name: registry.strategy(own.type) for name, own in by_batch.items()}
-        without_tables = [name for name, info in of_type.items() if "tables" not in info.requires]
+        infos = {name: registry.strategy(instance.type) for name, instance in by_batch.items()}
+        without_tables = [name for name, info in infos.items() if "tables" not in info.requires]
         if without_tables:
             names = ", ".join(without_tables)
             faults.append(
@@ -169,9 +171,9 @@ class Config(Section):
         if not isinstance(self.data, ProjectData):
             return self
         faults = []
-        for key, found in (("cycles", self.cycles), ("strategies", len(self.strategies))):
-            if found != 1:
-                faults.append(f"{key}: a round of a project has one, found {found}; give one")
+        for key, count in (("cycles", self.cycles), ("strategies", len(self.strategies))):
+            if count != 1:
+                faults.append(f"{key}: a round of a project has one, found {count}; give one")
         if isinstance(self.budget, BudgetConfig):
             faults.append("budget: a round of a project counts pictures, found boxes; give a number of pictures")
         if faults:
@@ -182,7 +184,8 @@ class Config(Section):
     def _without_common_settings(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
         values["strategies"] = {
-            name: {"type": own["type"], **written_settings(own, values)} for name, own in values["strategies"].items()
+            name: {"type": instance["type"], **written_settings(instance, values)}
+            for name, instance in values["strategies"].items()
         }
         return {key: values[key] for key in (*ORDER, *values) if key in values}
 
@@ -196,8 +199,8 @@ class Config(Section):
         """
         if name not in self.strategies:
             raise InputError(f"strategy {name} is not in the configuration; it has {', '.join(self.strategies)}")
-        own = self.strategies[name]
-        return self.model_copy(update={section: getattr(own, section) for section in OWN_SECTIONS})
+        instance = self.strategies[name]
+        return self.model_copy(update={section: getattr(instance, section) for section in OWN_SECTIONS})
 
     def with_instance(self, name: str) -> "Config":
         """Return the experiment with one more instance: a registered strategy with the settings that it registers.
@@ -209,14 +212,14 @@ class Config(Section):
         """
         registry.strategy(name)
         common = {section: getattr(self, section) for section in OWN_SECTIONS}
-        own = StrategyConfig.model_validate(complete_instances([name], common)[name])
-        return self.model_copy(update={"strategies": {**self.strategies, name: own}})
+        instance = StrategyConfig.model_validate(complete_instances([name], common)[name])
+        return self.model_copy(update={"strategies": {**self.strategies, name: instance}})
 
     @property
     def open_keys(self) -> dict[str, tuple[str, ...]]:
         """By section, the settings that are null, and so are derived from the data; no section without one."""
-        found = {"detector": self.detector.open_keys, "iterations": self.iterations.open_keys}
-        return {section: keys for section, keys in found.items() if keys}
+        keys_by_section = {"detector": self.detector.open_keys, "iterations": self.iterations.open_keys}
+        return {section: keys for section, keys in keys_by_section.items() if keys}
 
     def with_derived(self, values: Mapping[str, Mapping[str, Any]]) -> "Config":
         """Return the experiment with its null settings replaced by `values`; values of other settings are ignored.
@@ -228,11 +231,11 @@ class Config(Section):
         """
         update = {}
         for section, keys in self.open_keys.items():
-            own = self.detector.trained if section == "detector" else getattr(self, section)
-            found = values.get(section, {})
-            given = {key: _lists_to_tuples(found[key]) for key in keys if key in found}
+            settings = self.detector.trained if section == "detector" else getattr(self, section)
+            derived = values.get(section, {})
+            filled = {key: _lists_to_tuples(derived[key]) for key in keys if key in derived}
             try:
-                update[section] = type(own).model_validate(own.model_dump() | given)
+                update[section] = type(settings).model_validate(settings.model_dump() | filled)
             except ValidationError as error:
                 first = error.errors()[0]
                 key = ".".join(map(str, (section, *first["loc"])))
@@ -247,12 +250,16 @@ class Config(Section):
     @property
     def agents(self) -> tuple[str, ...]:
         """The instances that choose by an agent."""
-        return tuple(name for name, own in self.strategies.items() if "agent" in registry.strategy(own.type).requires)
+        return tuple(
+            name for name, instance in self.strategies.items() if "agent" in registry.strategy(instance.type).requires
+        )
 
     @property
     def with_tables(self) -> tuple[str, ...]:
         """The instances that choose by lookup tables, with an agent or without."""
-        return tuple(name for name, own in self.strategies.items() if registry.strategy(own.type).needs_tables)
+        return tuple(
+            name for name, instance in self.strategies.items() if registry.strategy(instance.type).needs_tables
+        )
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -295,7 +302,7 @@ class Config(Section):
     def fidelity_tables(self) -> tuple[str, ...]:
         """Return the names of the tables that `snakemake fidelity` compares with true gains."""
         common = self._deciding("table")
-        return tuple(settings_name(one._deciding("table"), common) for one in self._fidelity_settings())
+        return tuple(settings_name(config._deciding("table"), common) for config in self._fidelity_settings())
 
     def _fidelity_settings(self) -> Iterator["Config"]:
         if self.fidelity.tables == "own":
@@ -314,8 +321,8 @@ class Config(Section):
             return {"embedding": self.embedding.model_dump(mode="json", include={"dimensions"})}
         # In which cycles tables are made, and for how many splits, does not change the content of one.
         lut = self.lut.model_dump(mode="json", exclude={"refresh", "splits"})
-        whole = {name: getattr(self, name).model_dump(mode="json") for name in ("embedding", "semi_supervised")}
-        return {**whole, "lut": lut}
+        sections = {name: getattr(self, name).model_dump(mode="json") for name in ("embedding", "semi_supervised")}
+        return {**sections, "lut": lut}
 
 
 def check_budget(config: Config, images: int) -> None:
@@ -334,11 +341,11 @@ def check_budget(config: Config, images: int) -> None:
             )
         return
     chosen = config.cycles * config.budget
-    if (asked := config.initial + chosen) > images:
+    if (total := config.initial + chosen) > images:
         budget, initial = (images - config.initial) // config.cycles, images - chosen
         fits = [f"{key} to {most}" for key, most in (("budget", budget), ("initial", initial)) if most > 0]
         raise ValueError(
-            f"budget: {config.initial} initial images and {config.cycles} cycles of {config.budget} are {asked}, "
+            f"budget: {config.initial} initial images and {config.cycles} cycles of {config.budget} are {total}, "
             f"but there are {images} training images; lower {' or '.join(fits) or 'budget, cycles and initial'}"
         )
 
@@ -354,10 +361,10 @@ def resolve_config(values: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(_lists_to_tuples(values))
     except ValidationError as error:
-        found = error.errors()
+        errors = error.errors()
         # A list without its faulty entries is too short, which is no fault of its own.
-        faulty = {item["loc"][:-1] for item in found}
-        lines = [explain(dict(item)) for item in found if item["type"] != "too_short" or item["loc"] not in faulty]
+        faulty = {item["loc"][:-1] for item in errors}
+        lines = [explain(dict(item)) for item in errors if item["type"] != "too_short" or item["loc"] not in faulty]
         raise InputError("the configuration is not valid:\n  " + "\n  ".join(lines)) from None
 
 
@@ -368,8 +375,8 @@ def load_config(path: Path) -> Config:
 
 def completed(given: Mapping[Any, Any], defaults: Mapping[str, Any]) -> dict[Any, Any]:
     """Return the given settings completed by `defaults`, also within nested sections."""
-    both = {name for name in defaults if isinstance(given.get(name), dict) and isinstance(defaults[name], Mapping)}
-    return {**defaults, **given} | {name: completed(given[name], defaults[name]) for name in both}
+    nested = {name for name in defaults if isinstance(given.get(name), dict) and isinstance(defaults[name], Mapping)}
+    return {**defaults, **given} | {name: completed(given[name], defaults[name]) for name in nested}
 
 
 def config_yaml(config: Config) -> bytes:

@@ -51,9 +51,9 @@ def explain(error: dict[str, Any], version: int = 2, keys: str = f"`{program()} 
     if error["type"] == "string_pattern_mismatch" and error["loc"][-1] == "[key]":
         return f"{key.removesuffix('.[key]')}: a name has only letters, digits, `_` and `-`; rename it"
     if error["type"] == "string_too_long":
-        most = error["ctx"]["max_length"]
-        found = len(error["input"])
-        return f"{key.removesuffix('.[key]')}: a name has at most {most} letters, found {found}; shorten it"
+        limit = error["ctx"]["max_length"]
+        length = len(error["input"])
+        return f"{key.removesuffix('.[key]')}: a name has at most {limit} letters, found {length}; shorten it"
     if error["type"] == "tuple_type":
         return f"{key}: is a list, found {error['input']!r}; write it as [{error['input']}]"
     if error["type"] == "int_type" and isinstance(error["input"], float) and error["input"].is_integer():

@@ -85,13 +85,13 @@ def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
     """
     if given is None or given == "all":
         detector = common.get("detector")  # it is missing where it is not valid
-        enough = [
+        suitable = [
             name
             for name, info in registry.strategies().items()
             if not isinstance(detector, DetectorConfig) or suits(detector, info)
         ]
-        third = next(name for name in ("entropy_anchors", "entropy_sum", "core_set") if name in enough)
-        given = enough if given == "all" else ("mgral_greedy", "random", "sqrt_counts", third)
+        fourth = next(name for name in ("entropy_anchors", "entropy_sum", "core_set") if name in suitable)
+        given = suitable if given == "all" else ("mgral_greedy", "random", "sqrt_counts", fourth)
     if isinstance(given, list | tuple):
         if not all(isinstance(name, str) for name in given):
             raise ValueError(f"strategies: {list(given)!r} is no list of names; see docs/strategies.md")
@@ -124,39 +124,39 @@ def _complete(name: Any, settings: Any, common: Mapping[str, Section]) -> Any:
     if not isinstance(settings, dict):
         return settings  # a StrategyConfig, or a fault that is reported by its place
     completed = {"type": name, **settings}
-    of_type = registry.strategies().get(str(completed["type"]))
-    if of_type and (unknown := of_type.settings.keys() - OWN_SECTIONS.keys()):
+    info = registry.strategies().get(str(completed["type"]))
+    if info and (unknown := info.settings.keys() - OWN_SECTIONS.keys()):
         raise ValueError(
-            f"strategies: {of_type.name} sets {', '.join(sorted(unknown))} in its @register, and may set "
-            f"{', '.join(OWN_SECTIONS)}; correct {of_type.module}"
+            f"strategies: {info.name} sets {', '.join(sorted(unknown))} in its @register, and may set "
+            f"{', '.join(OWN_SECTIONS)}; correct {info.module}"
         )
-    unused = [section for section in OWN_SECTIONS if of_type and settings.get(section) and not uses(of_type, section)]
+    unused = [section for section in OWN_SECTIONS if info and settings.get(section) and not uses(info, section)]
     if unused:
         raise ValueError(
             f"strategies.{name}: {completed['type']} does not use {' and '.join(unused)}; remove it there"
         )
     for section, model in OWN_SECTIONS.items():
-        own = settings.get(section)
-        if of_type and section in of_type.settings and (own is None or isinstance(own, dict)):
-            own = {**of_type.settings[section], **(own or {})}
+        section_settings = settings.get(section)
+        if info and section in info.settings and (section_settings is None or isinstance(section_settings, dict)):
+            section_settings = {**info.settings[section], **(section_settings or {})}
         base = common[section] if section in common else model()
-        if own is None:
+        if section_settings is None:
             completed[section] = base
-        elif isinstance(own, dict):
-            completed[section] = {key: getattr(base, key) for key in type(base).model_fields} | own
+        elif isinstance(section_settings, dict):
+            completed[section] = {key: getattr(base, key) for key in type(base).model_fields} | section_settings
     return completed
 
 
 def differing(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that are not the experiment's, nested as they are, as plain data."""
-    found: dict[str, Any] = {}
+    differences: dict[str, Any] = {}
     for key, value in own.items():
         if isinstance(value, Mapping):
             if inner := differing(value, common[key]):
-                found[key] = inner
+                differences[key] = inner
         elif value != common[key]:
-            found[key] = value
-    return found
+            differences[key] = value
+    return differences
 
 
 def written_settings(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,14 +164,14 @@ def written_settings(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[
 
     These are the settings that differ from the experiment's, or from those that the strategy registers.
     """
-    of_type = registry.strategy(own["type"]).settings
+    registered = registry.strategy(own["type"]).settings
     sections = {name: own[name] for name in OWN_SECTIONS}
-    found = differing(sections, common)
-    for name, settings in of_type.items():
+    written = differing(sections, common)
+    for name, settings in registered.items():
         chosen = {key: sections[name][key] for key, value in settings.items() if sections[name][key] != value}
         if chosen:
-            found[name] = chosen | found.get(name, {})
-    return found
+            written[name] = chosen | written.get(name, {})
+    return written
 
 
 def settings_name(own: Mapping[str, Any], common: Mapping[str, Any]) -> str:

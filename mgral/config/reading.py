@@ -66,10 +66,10 @@ def _count(value: Any) -> int:
     """Count values as if aliases were written out, up to just above `LARGEST`."""
     count, waiting = 0, [value]
     while waiting and count <= LARGEST:
-        one = waiting.pop()
+        item = waiting.pop()
         count += 1
-        if isinstance(one, dict):
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
     return count

@@ -67,10 +67,10 @@ class StrategyInfo:
     def files(self) -> tuple[str, ...]:
         """The options of the step `select` that name the files which the strategy reads."""
         embeds = "embeddings" in self.requires or "counts" in self.requires
-        read = {"images": self.runs_detector, "detector": self.runs_detector, "embeddings": embeds}
-        read |= {"table": "tables" in self.requires}
-        read |= {name: name in self.requires for name in ("agent", "head", "groups")}
-        return tuple(name for name, needed in read.items() if needed)
+        options = {"images": self.runs_detector, "detector": self.runs_detector, "embeddings": embeds}
+        options |= {"table": "tables" in self.requires}
+        options |= {name: name in self.requires for name in ("agent", "head", "groups")}
+        return tuple(name for name, needed in options.items() if needed)
 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -134,12 +134,12 @@ def register_head(name: str, build: Callable[..., Any], loss: Callable[..., Any]
 
 def strategy(name: str) -> StrategyInfo:
     """Return what is known of a strategy; raises InputError for a name that nobody registered."""
-    found = strategies()
-    if name in RENAMED and name not in found:
+    by_name = strategies()
+    if name in RENAMED and name not in by_name:
         raise InputError(f"strategies: {name!r} is now {RENAMED[name]!r}; rename it")
-    if name not in found:
-        raise InputError(f"strategies: there is no strategy {name!r}; choose from {', '.join(found)}")
-    return found[name]
+    if name not in by_name:
+        raise InputError(f"strategies: there is no strategy {name!r}; choose from {', '.join(by_name)}")
+    return by_name[name]
 
 
 def strategies() -> Mapping[str, StrategyInfo]:
@@ -163,8 +163,8 @@ def strategy_head(name: str) -> HeadFunctions:
 
 def plug_ins() -> dict[str, str]:
     """Return the installed packages that bring strategies or detectors, with their versions."""
-    found = [point for group in (GROUP, detectors.GROUP) for point in detectors.entry_points(group)]
-    packages = {point.dist.name: point.dist.version for point in found if point.dist is not None}
+    points = [point for group in (GROUP, detectors.GROUP) for point in detectors.entry_points(group)]
+    packages = {point.dist.name: point.dist.version for point in points if point.dist is not None}
     return dict(sorted(packages.items()))
 
 
@@ -172,7 +172,7 @@ def plug_ins() -> dict[str, str]:
 def _declared() -> dict[str, StrategyInfo]:
     built_in = {info.name: info for package in BUILT_IN for info in _of_package(package)}
     order = sorted(built_in, key=lambda name: (name not in ("mgral", "random"), name))
-    found = {name: built_in[name] for name in order}
+    declared = {name: built_in[name] for name in order}
     for point in sorted(detectors.entry_points(GROUP), key=lambda point: point.name):
         plugged = {info.name: info for info in _of_module(point.module)}
         if point.name not in plugged:
@@ -180,10 +180,10 @@ def _declared() -> dict[str, StrategyInfo]:
                 f"plug-in {point.value}: it registers {', '.join(plugged) or 'nothing'} and not {point.name}; "
                 f"correct the entry point {GROUP} of its package"
             )
-        if point.name in found:
+        if point.name in declared:
             raise InputError(f"plug-in {point.value}: there is a strategy {point.name} already; rename it")
-        found[point.name] = plugged[point.name]
-    return found
+        declared[point.name] = plugged[point.name]
+    return declared
 
 
 def _of_package(package: str) -> Iterator[StrategyInfo]:
@@ -215,5 +215,7 @@ def _read(path: Path, module: str) -> Iterator[StrategyInfo]:
             called = decorator.func if isinstance(decorator, ast.Call) else None
             if isinstance(decorator, ast.Call) and getattr(called, "attr", getattr(called, "id", "")) == "register":
                 name, summary = (ast.literal_eval(argument) for argument in decorator.args)
-                named = {word.arg: ast.literal_eval(word.value) for word in decorator.keywords if word.arg}
+                named = {
+                    keyword.arg: ast.literal_eval(keyword.value) for keyword in decorator.keywords if keyword.arg
+                }
                 yield StrategyInfo(name, summary, module, **named)

@@ -56,21 +56,21 @@ class SplitFiles:
         """Return where the file of an image is; None for one that is gone."""
         if self.found is None:
             return root / self.dataset.file_names[row]
-        place = self.found[row]
-        return place[0] if place else None
+        entry = self.found[row]
+        return entry[0] if entry else None
 
     def read(self, row: int, path: Path) -> bytes:
         """Return the content of an image's file; raises PictureError if it is missing, unreadable or another file."""
         name = self.dataset.file_names[row] if self.found is None else str(path)
         try:
-            file = read_verified(path)
+            content = read_verified(path)
         except FileNotFoundError:
             raise PictureError(MISSING if self.found is None else LOST, name) from None
         except OSError as error:
             raise PictureError(DAMAGED, f"{name} ({error.strerror})") from None
-        if self.found and (place := self.found[row]) and READ[path] != place[1]:
+        if self.found and (entry := self.found[row]) and READ[path] != entry[1]:
             raise PictureError(ALTERED, name)
-        return file
+        return content
 
 
 class _Done(NamedTuple):
@@ -133,15 +133,15 @@ def cache_splits(
             thumbnails = np.zeros((len(split.dataset.file_names), SIDE, SIDE), dtype=np.uint8)
             content = _files(split, root, settings) if keep_files else _pixels(split.dataset, canvas)
             with _mapped(partial, content) as array:
-                for row, found in enumerate(_decoded(split, root, content, array, thumbnails, settings, threads)):
-                    if isinstance(found, _Done):
-                        agreeing += found.sideways
-                        for kind in found.repairs:
+                for row, result in enumerate(_decoded(split, root, content, array, thumbnails, settings, threads)):
+                    if isinstance(result, _Done):
+                        agreeing += result.sideways
+                        for kind in result.repairs:
                             findings.repair(kind, split.dataset.file_names[row])
-                    elif found.kind in contradicting:
-                        contradicting[found.kind].append(found.place)
+                    elif result.kind in contradicting:
+                        contradicting[result.kind].append(result.place)
                     else:
-                        findings.fault(found.kind, found.place)
+                        findings.fault(result.kind, result.place)
             del array  # as in `_mapped`
             if split.thumbnails:
                 with stack.enter_context(atomic_path(split.thumbnails)).open("wb") as file:
@@ -160,10 +160,10 @@ def _for_mixed(kind: Finding, agreeing: int) -> Finding:
     """Return the fault of sizes that contradict `data.exif`, with other advice where other images agree with it."""
     if not agreeing:
         return kind
-    way = "turned" if kind is STORED_SIZE else "as stored"
+    form = "turned" if kind is STORED_SIZE else "as stored"
     return Finding(
         kind.title,
-        f"{agreeing} others have theirs only {way}, so no `data.exif` fits all: correct the sizes and boxes of one "
+        f"{agreeing} others have theirs only {form}, so no `data.exif` fits all: correct the sizes and boxes of one "
         "sort, or save those files upright and without EXIF",
     )
 

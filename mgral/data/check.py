@@ -104,16 +104,16 @@ def check_splits(train: Split, test: Split, root: Path, data: DiskData, findings
     train, test = checked
     train = _without_copies(train, test, root, data, findings)
     train, test = (_check_boxes(_sized(split, root, data, findings), data, findings) for split in (train, test))
-    learnt, tested = settle_classes(train, test, data.classes, findings)
+    train_coco, test_coco = settle_classes(train, test, data.classes, findings)
     if not findings.faults.keys() - LOSE_NO_BOX:  # else boxes are missing that are faulty
-        check_boxes_of_classes(replace(train, coco=learnt), replace(test, coco=tested), data.classes, findings)
+        check_boxes_of_classes(replace(train, coco=train_coco), replace(test, coco=test_coco), data.classes, findings)
     findings.raise_faults()
-    return Checked(_in_order(learnt), _in_order(tested), findings)
+    return Checked(_in_order(train_coco), _in_order(test_coco), findings)
 
 
 def with_boxes(coco: Coco) -> Coco:
     """Leave out the images that contain no box to learn from: none at all, or only crowds."""
-    learnable = {a["image_id"] for a in coco["annotations"] if not a["iscrowd"]}
+    learnable = {annotation["image_id"] for annotation in coco["annotations"] if not annotation["iscrowd"]}
     return _with_images(coco, [image for image in coco["images"] if image["id"] in learnable])
 
 
@@ -126,8 +126,8 @@ def _in_order(coco: Coco) -> Coco:
 
 
 def _with_images(coco: Coco, images: list[Image]) -> Coco:
-    kept = {image["id"] for image in images}
-    annotations = [a for a in coco["annotations"] if a["image_id"] in kept]
+    ids = {image["id"] for image in images}
+    annotations = [annotation for annotation in coco["annotations"] if annotation["image_id"] in ids]
     return Coco(images=images, annotations=annotations, categories=coco["categories"])
 
 
@@ -150,23 +150,23 @@ def _repeated(values: Iterable[Hashable]) -> list[Hashable]:
 
 def _labelled(split: Split, data: DiskData, findings: Findings) -> Split:
     """Leave out the images that nobody has labelled, or take them for images without objects."""
-    kept: list[Image] = []
+    images: list[Image] = []
     for image in split.coco["images"]:
-        known = image.pop("labelled", True)
-        if known or data.unlabelled == "background":
-            kept.append(image)
-        if not known:
+        labelled = image.pop("labelled", True)
+        if labelled or data.unlabelled == "background":
+            images.append(image)
+        if not labelled:
             kind = EMPTY if data.unlabelled == "background" else UNLABELLED
             findings.repair(kind, f"{image['file_name']} (of {split.source})")
-    if split.coco["images"] and not kept:
+    if split.coco["images"] and not images:
         findings.fault(NOTHING_LABELLED, split.source)
-    return replace(split, coco=_with_images(split.coco, kept))
+    return replace(split, coco=_with_images(split.coco, images))
 
 
 def _without_copies(train: Split, test: Split, root: Path, data: DiskData, findings: Findings) -> Split:
     copies = copies_between(train.coco["images"], test.coco["images"], root)
-    names = {image["file_name"] for image in test.coco["images"]}
-    copies |= {image["id"]: image["file_name"] for image in train.coco["images"] if image["file_name"] in names}
+    test_names = {image["file_name"] for image in test.coco["images"]}
+    copies |= {image["id"]: image["file_name"] for image in train.coco["images"] if image["file_name"] in test_names}
     for image in train.coco["images"]:
         if image["id"] in copies:
             place = f"{image['file_name']} is {copies[image['id']]}"
@@ -208,19 +208,19 @@ def _size_on_disk(path: Path, data: DiskData, findings: Findings) -> tuple[int, 
 def _check_boxes(split: Split, data: DiskData, findings: Findings) -> Split:
     _check_units(split, findings)
     images = {image["id"]: image for image in split.coco["images"]}
-    kept: list[Annotation] = []
-    seen: set[tuple[float, ...]] = set()
+    annotations: list[Annotation] = []
+    keys: set[tuple[float, ...]] = set()
     beyond = from_zero = 0
     for annotation in split.coco["annotations"]:
         image = images[annotation["image_id"]]
         if (image["width"], image["height"]) == UNKNOWN_SIZE:
-            kept.append(annotation)  # a fault, so nothing is written; but its class has a box
+            annotations.append(annotation)  # a fault, so nothing is written; but its class has a box
             continue
-        same = (image["id"], annotation["category_id"], annotation["iscrowd"], *annotation["bbox"])
-        if same in seen:
+        key = (image["id"], annotation["category_id"], annotation["iscrowd"], *annotation["bbox"])
+        if key in keys:
             findings.repair(DUPLICATES, split.place(annotation, image))
             continue
-        seen.add(same)
+        keys.add(key)
         fault, box = _clip(annotation["bbox"], image["width"], image["height"])
         if fault:
             place = f"{split.place(annotation, image)}: {fault} in {image['width']} x {image['height']} pixels"
@@ -233,11 +233,11 @@ def _check_boxes(split: Split, data: DiskData, findings: Findings) -> Split:
         if box is not None:
             # The area of a mask, where there is one, decides which boxes count as small, medium and large.
             area = box[2] * box[3] if fault else annotation.get("area", box[2] * box[3])
-            kept.append({**annotation, "bbox": box, "area": area})
+            annotations.append({**annotation, "bbox": box, "area": area})
     if 2 * beyond > len(split.coco["annotations"]):
         kind = FROM_ZERO if data.format == "voc" and from_zero == beyond else MOSTLY_OUTSIDE
         findings.repair(kind, f"{split.source}: {beyond} of {len(split.coco['annotations'])} boxes")
-    return replace(split, coco=Coco(**{**split.coco, "annotations": kept}))
+    return replace(split, coco=Coco(**{**split.coco, "annotations": annotations}))
 
 
 def _check_units(split: Split, findings: Findings) -> None:

@@ -69,10 +69,10 @@ class PixelSettings(NamedTuple):
     @property
     def options(self) -> str:
         """The settings as options of the command `mgral pictures`."""
-        own = self.pictures
-        words = f"--width {self.width} --height {self.height} --placement {self.placement}"
-        read = f"--exif {own.exif} --deep-grey {own.deep_grey} --max-pixels {own.max_pixels}"
-        return f"{words} {read}{' --encoded' if self.encoded else ''}"
+        pictures = self.pictures
+        size_options = f"--width {self.width} --height {self.height} --placement {self.placement}"
+        file_options = f"--exif {pictures.exif} --deep-grey {pictures.deep_grey} --max-pixels {pictures.max_pixels}"
+        return f"{size_options} {file_options}{' --encoded' if self.encoded else ''}"
 
 
 def cache_chunk(chunk: Path, settings: PixelSettings, output: ChunkFiles, threads: int = 1) -> Findings:
@@ -89,20 +89,22 @@ def cache_chunk(chunk: Path, settings: PixelSettings, output: ChunkFiles, thread
         With all pictures that are missing, or other than they were, or cannot be read; then nothing is written.
     """
     pictures, places = load_chunk(chunk), load_places(chunk.parent.parent)
-    found = [places.path(one.id, one.file) for one in pictures]
+    paths = [places.path(picture.id, picture.file) for picture in pictures]
     split = SplitFiles(
         "pictures",
         _as_dataset(pictures),
         output.pixels,
         output.thumbnails,
-        [(path, one.sha256) if path else None for path, one in zip(found, pictures, strict=True)],
+        [(path, picture.sha256) if path else None for path, picture in zip(paths, pictures, strict=True)],
     )
     folder = output.pixels.parent
     folder.mkdir(parents=True, exist_ok=True)
     mark_folder(folder, settings)
     canvas = Canvas(settings.width, settings.height, settings.placement)
     findings = cache_splits([split], Path(), canvas, settings.pictures, settings.encoded, threads)
-    write_json(output.gone, {"gone": [one.id for path, one in zip(found, pictures, strict=True) if path is None]})
+    write_json(
+        output.gone, {"gone": [picture.id for path, picture in zip(paths, pictures, strict=True) if path is None]}
+    )
     return findings
 
 
@@ -120,9 +122,9 @@ def mark_folder(folder: Path, settings: PixelSettings) -> None:
 def _as_dataset(pictures: Sequence[Picture]) -> Dataset:
     """Return the pictures as a data set without labels."""
     nothing = tuple(np.empty((0, 4), np.float32) for _ in pictures), tuple(np.empty(0, np.int64) for _ in pictures)
-    sizes = np.array([(one.width, one.height) for one in pictures], dtype=np.int64).reshape(-1, 2)
-    names = tuple(one.file for one in pictures)
-    return Dataset(np.array([one.id for one in pictures], dtype=np.int64), names, sizes, (), *nothing)
+    sizes = np.array([(picture.width, picture.height) for picture in pictures], dtype=np.int64).reshape(-1, 2)
+    names = tuple(picture.file for picture in pictures)
+    return Dataset(np.array([picture.id for picture in pictures], dtype=np.int64), names, sizes, (), *nothing)
 
 
 class SplitIndex(NamedTuple):
@@ -152,24 +154,27 @@ def index_splits(snapshot: Snapshot, chunks: Path, folder: Path, splits: Sequenc
     """
     files = [ChunkFiles.of(folder, digest) for digest in snapshot.chunks]
     lists = [load_chunk(chunks / f"{digest}.json") for digest in snapshot.chunks]
-    places = {one.id: (number, row) for number, chunk in enumerate(lists) for row, one in enumerate(chunk)}
-    gone = {image: one.gone.stem for one in files for image in read_json(one.gone)["gone"]}
+    places = {picture.id: (number, row) for number, chunk in enumerate(lists) for row, picture in enumerate(chunk)}
+    gone = {image: chunk_files.gone.stem for chunk_files in files for image in read_json(chunk_files.gone)["gone"]}
     findings = Findings()
     for split in splits:
         for image, name in zip(split.dataset.image_ids.tolist(), split.dataset.file_names, strict=True):
             if image in gone:
                 findings.fault(GONE, f"{name} (image {image}, {folder / gone[image]}*)")
     findings.raise_faults("the round", "")
-    small = [load_thumbnails(one.thumbnails, len(chunk), "pictures") for one, chunk in zip(files, lists, strict=True)]
+    thumbnails = [
+        load_thumbnails(chunk_files.thumbnails, len(chunk), "pictures")
+        for chunk_files, chunk in zip(files, lists, strict=True)
+    ]
     for split in splits:
-        where = np.array([places[image] for image in split.dataset.image_ids.tolist()], np.int64).reshape(-1, 2)
-        used = np.unique(where[:, 0])
-        numbers = np.searchsorted(used, where[:, 0])
-        write_index(split.output, [files[one].pixels for one in used.tolist()], numbers, where[:, 1])
-        gathered = np.zeros((len(where), *(small[0].shape[1:] if small else (0, 0))), np.uint8)
+        locations = np.array([places[image] for image in split.dataset.image_ids.tolist()], np.int64).reshape(-1, 2)
+        used = np.unique(locations[:, 0])
+        numbers = np.searchsorted(used, locations[:, 0])
+        write_index(split.output, [files[number].pixels for number in used.tolist()], numbers, locations[:, 1])
+        gathered = np.zeros((len(locations), *(thumbnails[0].shape[1:] if thumbnails else (0, 0))), np.uint8)
         for number in used.tolist():
-            mine = where[:, 0] == number
-            gathered[mine] = small[number][where[mine, 1]]
+            in_chunk = locations[:, 0] == number
+            gathered[in_chunk] = thumbnails[number][locations[in_chunk, 1]]
         with atomic_path(split.thumbnails) as partial, partial.open("wb") as file:
             np.save(file, gathered)
             os.fsync(file.fileno())

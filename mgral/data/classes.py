@@ -39,29 +39,29 @@ def settle_classes(
     listed = [(c["id"], c["name"]) for split in (train, test) for c in split.coco["categories"]]
     boxes = Counter(a["category_id"] for split in (train, test) for a in split.coco["annotations"])
     if declared is None:
-        kept = {one for one in listed if boxes[one[0]]}
-        for number, name in sorted({*listed} - kept):
+        classes = {category for category in listed if boxes[category[0]]}
+        for number, name in sorted({*listed} - classes):
             findings.repair(UNUSED, f"{name!r} (id {number})")
     else:
-        kept = {one for one in listed if one[1] in declared}
+        classes = {category for category in listed if category[1] in declared}
         for name in sorted({*declared} - {name for _, name in listed}):
             findings.fault(NOT_LISTED, name)
-        for number, name in sorted({*listed} - kept):
+        for number, name in sorted({*listed} - classes):
             if boxes[number]:
                 findings.repair(UNDECLARED, f"{name!r} (id {number}): {boxes[number]} boxes")
-    if not kept and not findings.faults:
+    if not classes and not findings.faults:
         findings.fault(NO_CLASSES, f"{train.source} and {test.source}")
-    _note_differences(kept, findings)
+    _note_differences(classes, findings)
     spellings = defaultdict(set)
-    for _, name in kept:
+    for _, name in classes:
         spellings[name.casefold()].add(name)
     for _, names in sorted(spellings.items()):
         if len(names) > 1:
             findings.repair(CAPITALS, ", ".join(map(repr, sorted(names))))
-    learnt = {(c["id"], c["name"]) for c in train.coco["categories"]}
-    for number, name in sorted(kept - learnt):
+    train_classes = {(c["id"], c["name"]) for c in train.coco["categories"]}
+    for number, name in sorted(classes - train_classes):
         findings.fault(NOT_IN_TRAINING, f"{name!r} (id {number})")
-    categories = [CategoryRecord(id=number, name=name) for number, name in sorted(kept)]
+    categories = [CategoryRecord(id=number, name=name) for number, name in sorted(classes)]
     return _restricted(train.coco, categories), _restricted(test.coco, categories)
 
 
@@ -72,31 +72,31 @@ def check_boxes_of_classes(train: Split, test: Split, declared: Sequence[str] | 
         if annotations and all(a["iscrowd"] for a in annotations):
             findings.fault(ONLY_CROWDS, f"{split.source}: {len(annotations)} boxes")
             return
-    learnt, tested = (
+    train_ids, test_ids = (
         {a["category_id"] for a in split.coco["annotations"] if not a["iscrowd"]} for split in (train, test)
     )
-    if not tested:
+    if not test_ids:
         findings.fault(NO_TEST_BOX, test.source)
     if declared is None:
         names = {c["id"]: c["name"] for c in train.coco["categories"]}
-        for number in sorted(tested - learnt):
+        for number in sorted(test_ids - train_ids):
             findings.fault(NO_TRAINING_BOX, f"{train.source}: {names[number]!r}")
 
 
 def _note_differences(categories: Iterable[tuple[int, str]], findings: Findings) -> None:
-    names, ids = defaultdict(set), defaultdict(set)
+    names_by_id, ids_by_name = defaultdict(set), defaultdict(set)
     for number, name in categories:
-        names[number].add(name)
-        ids[name].add(number)
-    for number, several in names.items():
-        if len(several) > 1:
-            findings.fault(DIFFERENT, f"id {number}: {', '.join(map(repr, sorted(several)))}")
-    for name, numbers in ids.items():
+        names_by_id[number].add(name)
+        ids_by_name[name].add(number)
+    for number, class_names in names_by_id.items():
+        if len(class_names) > 1:
+            findings.fault(DIFFERENT, f"id {number}: {', '.join(map(repr, sorted(class_names)))}")
+    for name, numbers in ids_by_name.items():
         if len(numbers) > 1:
             findings.fault(DIFFERENT, f"{name!r}: ids {', '.join(map(str, sorted(numbers)))}")
 
 
 def _restricted(coco: Coco, categories: list[CategoryRecord]) -> Coco:
-    kept = {category["id"] for category in categories}
-    annotations = [a for a in coco["annotations"] if a["category_id"] in kept]
+    ids = {category["id"] for category in categories}
+    annotations = [a for a in coco["annotations"] if a["category_id"] in ids]
     return Coco(images=coco["images"], annotations=annotations, categories=categories)

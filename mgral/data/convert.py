@@ -103,19 +103,19 @@ def _read(data: DataConfig, root: Path) -> tuple[Checked, Splits]:
         return checked, splits
     if data.unlabelled == "background":
         return checked, splits
-    whole = read_splits(data.model_copy(update={"unlabelled": "background"}), root)
+    complete = read_splits(data.model_copy(update={"unlabelled": "background"}), root)
     return checked, {
-        "train": _marked(whole.train, checked.train),
-        "test": _marked(whole.test, checked.test),
+        "train": _marked(complete.train, checked.train),
+        "test": _marked(complete.test, checked.test),
     }
 
 
 def _marked(whole: Coco, labelled: Coco) -> Coco:
-    known = {image["id"] for image in labelled["images"]}
+    labelled_ids = {image["id"] for image in labelled["images"]}
     images = whole["images"].copy()
-    for place, image in enumerate(images):
-        if image["id"] not in known:
-            images[place] = {**image, "labelled": False}
+    for index, image in enumerate(images):
+        if image["id"] not in labelled_ids:
+            images[index] = {**image, "labelled": False}
     return {**whole, "images": images}
 
 
@@ -140,7 +140,7 @@ def _names(splits: Splits, to: FormatName) -> dict[str, dict[int, str]]:
     A picture keeps its name, unless another one has it, or has it but for the suffix; then its folders become part of
     it.
     """
-    found: dict[str, dict[int, str]] = {split: {} for split in splits}
+    names: dict[str, dict[int, str]] = {split: {} for split in splits}
     folders = {split: FORMATS[to].pictures.format(split=split) for split in splits}
     paths = [
         (folders[split], split, image["id"], PurePosixPath(image["file_name"]))
@@ -154,19 +154,19 @@ def _names(splits: Splits, to: FormatName) -> dict[str, dict[int, str]]:
             f"knows, the first being {unknown[0]}; "
             "rename them"
         )
-    times = Counter((folder, path.stem.casefold()) for folder, _, _, path in paths)
-    taken = {key for key, count in times.items() if count == 1}
+    counts = Counter((folder, path.stem.casefold()) for folder, _, _, path in paths)
+    taken = {key for key, count in counts.items() if count == 1}
     for folder, split, number, path in paths:
         name = path
-        if times[folder, path.stem.casefold()] > 1:
+        if counts[folder, path.stem.casefold()] > 1:
             name = PurePosixPath("_".join(path.parts))
             copy = 1
             while (folder, name.stem.casefold()) in taken:
                 copy += 1
                 name = PurePosixPath("_".join(path.with_suffix("").parts) + f"_{copy}{path.suffix}")
             taken.add((folder, name.stem.casefold()))
-        found[split][number] = name.name
-    return found
+        names[split][number] = name.name
+    return names
 
 
 def _lost_ids(data: DataConfig, splits: Splits, to: FormatName) -> Counter[str]:
@@ -176,10 +176,10 @@ def _lost_ids(data: DataConfig, splits: Splits, to: FormatName) -> Counter[str]:
     if data.format in ("coco", "synthetic"):
         lost["images are numbered anew"] = sum(len(coco["images"]) for coco in splits.values())
         lost["boxes are numbered anew"] = sum(len(coco["annotations"]) for coco in splits.values())
-    given = [(category["id"], category["name"]) for category in splits["train"]["categories"]]
-    names = [name for _, name in given]
+    classes = [(category["id"], category["name"]) for category in splits["train"]["categories"]]
+    names = [name for _, name in classes]
     numbered = list(enumerate(names) if to == "yolo" else enumerate(sorted(names), start=1))
-    lost["classes have another id"] = len({*given} - {*numbered})
+    lost["classes have another id"] = len({*classes} - {*numbered})
     return lost
 
 
@@ -187,12 +187,12 @@ def _lost_areas(splits: Splits, to: FormatName) -> Counter[str]:
     """Count the boxes whose area is that of a mask, which decides how large an object is for COCO's scores."""
     if to == "coco":
         return Counter()
-    found = 0
+    count = 0
     for annotation in (annotation for coco in splits.values() for annotation in coco["annotations"]):
         _, _, width, height = annotation["bbox"]
         # Annotation files round sides to 0.01 and less.
-        found += abs(annotation.get("area", width * height) - width * height) > 0.01 * (width + height + 1)
-    return Counter({"boxes have an area of their own, as of a mask, which is left out": found})
+        count += abs(annotation.get("area", width * height) - width * height) > 0.01 * (width + height + 1)
+    return Counter({"boxes have an area of their own, as of a mask, which is left out": count})
 
 
 def _place_pictures(

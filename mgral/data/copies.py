@@ -15,25 +15,25 @@ def copies_between(train: Iterable[Image], test: Iterable[Image], root: Path) ->
     Files are read only where one of each split has the same number of bytes. Files that are missing, empty or not
     readable are no copies.
     """
-    tested = _by_size(test, root)
-    learnt = _by_size(train, root)
+    test_by_size = _by_size(test, root)
+    train_by_size = _by_size(train, root)
     copies: dict[int, str] = {}
-    for size in tested.keys() & learnt.keys():
-        by_content = {_digest(root / image["file_name"]): image["file_name"] for image in tested[size]}
+    for size in test_by_size.keys() & train_by_size.keys():
+        by_content = {_digest(root / image["file_name"]): image["file_name"] for image in test_by_size[size]}
         by_content.pop(None, None)
-        for image in learnt[size]:
-            if found := by_content.get(_digest(root / image["file_name"])):
-                copies[image["id"]] = found
+        for image in train_by_size[size]:
+            if test_name := by_content.get(_digest(root / image["file_name"])):
+                copies[image["id"]] = test_name
     return copies
 
 
 def _by_size(images: Iterable[Image], root: Path) -> dict[int, list[Image]]:
-    found: dict[int, list[Image]] = defaultdict(list)
+    images_by_size: dict[int, list[Image]] = defaultdict(list)
     for image in images:
         path = root / image["file_name"]
         if is_file(path) and (size := path.stat().st_size):
-            found[size].append(image)
-    return found
+            images_by_size[size].append(image)
+    return images_by_size
 
 
 def _digest(path: Path) -> bytes | None:

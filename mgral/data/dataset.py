@@ -76,11 +76,11 @@ def load_dataset(path: Path) -> Dataset:
 
 def as_dataset(coco: Mapping[str, Any]) -> Dataset:
     """Return the arrays of a checked COCO JSON."""
-    categories = tuple(sorted(Category(c["id"], c["name"]) for c in coco["categories"]))
+    categories = tuple(sorted(Category(category["id"], category["name"]) for category in coco["categories"]))
     label_of = {category.id: label for label, category in enumerate(categories)}
     images = coco["images"]
     row_of = {image["id"]: row for row, image in enumerate(images)}
-    sources = [image.get("source_id", "") for image in images]
+    source_ids = [image.get("source_id", "") for image in images]
     boxes: list[list[tuple[float, float, float, float]]] = [[] for _ in images]
     labels: list[list[int]] = [[] for _ in images]
     for annotation in coco["annotations"]:
@@ -94,7 +94,7 @@ def as_dataset(coco: Mapping[str, Any]) -> Dataset:
         file_names=tuple(image["file_name"] for image in images),
         sizes=np.array([(image["width"], image["height"]) for image in images], dtype=np.int64).reshape(-1, 2),
         categories=categories,
-        boxes=tuple(np.array(b, dtype=np.float32).reshape(-1, 4) for b in boxes),
-        labels=tuple(np.array(found, dtype=np.int64) for found in labels),
-        source_ids=tuple(sources) if any(sources) else None,
+        boxes=tuple(np.array(image_boxes, dtype=np.float32).reshape(-1, 4) for image_boxes in boxes),
+        labels=tuple(np.array(image_labels, dtype=np.int64) for image_labels in labels),
+        source_ids=tuple(source_ids) if any(source_ids) else None,
     )

@@ -172,19 +172,19 @@ def _decode(
 
 def _orientation(image: Image.Image) -> int:
     try:
-        found = image.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(_ORIENTATION, 1)
     except ERRORS:  # EXIF that is damaged says nothing
         return 1
-    return found if isinstance(found, int) and found in _TURNS else 1
+    return orientation if isinstance(orientation, int) and orientation in _TURNS else 1
 
 
 def _refuse_size(
     name: str, annotated: tuple[int, int], stored: tuple[int, int], upright: tuple[int, int], applied: bool
 ) -> None:
-    found, other = (upright, stored) if applied else (stored, upright)
+    size, other_size = (upright, stored) if applied else (stored, upright)
     turned = " upright" if applied and stored != upright else ""
-    place = f"{name} is {found[0]} x {found[1]} pixels{turned}, annotated {annotated[0]} x {annotated[1]}"
-    if annotated == other:
+    place = f"{name} is {size[0]} x {size[1]} pixels{turned}, annotated {annotated[0]} x {annotated[1]}"
+    if annotated == other_size:
         raise PictureError(STORED_SIZE if applied else UPRIGHT_SIZE, place)
     raise PictureError(OTHER_SIZE, place)
 
@@ -209,10 +209,10 @@ def _scaled(image: Image.Image, name: str, deep_grey: DeepGrey) -> tuple[Image.I
         raise PictureError(NOT_FINITE, name)
     low, high = float(values.min()), float(values.max())
     if deep_grey == "full_range":
-        top = 1.0 if image.mode.startswith("F") else 65535.0
-        if low < 0 or high > top:
+        largest = 1.0 if image.mode.startswith("F") else 65535.0
+        if low < 0 or high > largest:
             raise PictureError(OUT_OF_RANGE, f"{name} (from {low:g} to {high:g})")
-        return _to_rgb(values, 0.0, top), FULL_RANGE
+        return _to_rgb(values, 0.0, largest), FULL_RANGE
     return _to_rgb(values, low, high), OWN_RANGE
 
 
@@ -225,7 +225,7 @@ def _to_rgb(values: npt.NDArray[np.float64], low: float, high: float) -> Image.I
 def _signature(content: bytes) -> str:
     if not content:
         return " (empty)"
-    return next((f" ({what})" for start, mark, what in _SIGNATURES if content.startswith(mark, start)), "")
+    return next((f" ({kind})" for start, mark, kind in _SIGNATURES if content.startswith(mark, start)), "")
 
 
 @contextmanager
@@ -234,7 +234,7 @@ def pillow_limits(max_pixels: int) -> Iterator[None]:
 
     Both are settings of the whole process, so only its main thread may call this.
     """
-    before = Image.MAX_IMAGE_PIXELS
+    old_limit = Image.MAX_IMAGE_PIXELS
     # Pillow warns above its limit and raises above twice the limit.
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
     try:
@@ -242,7 +242,7 @@ def pillow_limits(max_pixels: int) -> Iterator[None]:
             mute_pillow()
             yield
     finally:
-        Image.MAX_IMAGE_PIXELS = before
+        Image.MAX_IMAGE_PIXELS = old_limit
 
 
 def mute_pillow() -> None:

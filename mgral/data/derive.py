@@ -62,9 +62,9 @@ def derive_input_size(sizes: npt.NDArray[np.int64]) -> tuple[int, int]:
     ones the size with the fewest pixels is taken.
     """
     width, height = (max(1, int(side)) for side in np.median(sizes, axis=0))
-    wide, high = (range(MULTIPLE, max(MULTIPLE, side) + 1, MULTIPLE) for side in (width, height))
-    pairs = [(w, h) for w in wide for h in high if w * h <= MOST_PIXELS]
-    return max(pairs, key=lambda pair: (min(pair[0] * height, pair[1] * width), -pair[0] * pair[1]))
+    widths, heights = (range(MULTIPLE, max(MULTIPLE, side) + 1, MULTIPLE) for side in (width, height))
+    candidates = [(w, h) for w in widths for h in heights if w * h <= MOST_PIXELS]
+    return max(candidates, key=lambda size: (min(size[0] * height, size[1] * width), -size[0] * size[1]))
 
 
 def derive_scales(shapes: Array, strides: Sequence[int], size: tuple[int, int]) -> tuple[float, ...]:
@@ -87,8 +87,8 @@ def derive_scales(shapes: Array, strides: Sequence[int], size: tuple[int, int]) 
     smallest, largest = np.quantile(sides, (TAIL, 1 - TAIL), method="hazen")
     scales = np.exp(np.linspace(smallest, largest, count))
     scales = np.maximum(scales, SMALLEST * np.array([*strides, 0]) / side)
-    for place in range(1, count):
-        scales[place] = max(scales[place], STEP * scales[place - 1])
+    for index in range(1, count):
+        scales[index] = max(scales[index], STEP * scales[index - 1])
     bounded = np.minimum(scales, LARGEST / STEP ** np.arange(count)[::-1])
     return tuple(bounded.round(3).tolist())
 
@@ -156,8 +156,8 @@ def assume_settings(config: Config) -> Config:
 
     The network has weights of the same shapes as with settings derived from data.
     """
-    size, none, strides = config.detector.largest_canvas.input_size, np.empty((0, 2)), config.detector.anchor_strides
-    anchors = {"anchor_scales": derive_scales(none, strides, size), "aspect_ratios": derive_ratios(none)}
+    size, empty, strides = config.detector.largest_canvas.input_size, np.empty((0, 2)), config.detector.anchor_strides
+    anchors = {"anchor_scales": derive_scales(empty, strides, size), "aspect_ratios": derive_ratios(empty)}
     detector = dict(zip(("width", "height"), size, strict=True)) | anchors
     return config.with_derived({"detector": detector, "iterations": derive_lengths(config.initial)._asdict()})
 
@@ -174,9 +174,9 @@ def settings_lines(given: Config, full: Config, train: Dataset, labelled: npt.Ar
     """
 
     def shown(section: str, key: str) -> str:
-        own = full.detector.trained if section == "detector" else getattr(full, section)
-        value, derived = getattr(own, key), key in given.open_keys.get(section, ())
-        text = ", ".join(f"{one:g}" for one in (value if isinstance(value, tuple) else [value]))
+        settings = full.detector.trained if section == "detector" else getattr(full, section)
+        value, derived = getattr(settings, key), key in given.open_keys.get(section, ())
+        text = ", ".join(f"{number:g}" for number in (value if isinstance(value, tuple) else [value]))
         return f"{text} ({'derived' if derived else 'set'})"
 
     detector, boxes = full.detector.trained, relative_boxes(train, labelled)
@@ -230,12 +230,12 @@ def best_possible_recall(detector: DetectorConfig, boxes: Array) -> float:
     width, height = detector.image_canvas.input_size
     scales, ratios = (getattr(detector, key) for key in ("anchor_scales", "aspect_ratios"))
     best = np.zeros(len(boxes))
-    for stride, scale, following in zip(detector.anchor_strides, scales[:-1], scales[1:], strict=True):
+    for stride, scale, next_scale in zip(detector.anchor_strides, scales[:-1], scales[1:], strict=True):
         cells = np.ceil(np.array([width, height]) / stride)
         centres = (np.clip(np.floor((boxes[:, :2] + boxes[:, 2:]) / 2 * cells), 0, cells - 1) + 0.5) / cells
         elongated = [scale * np.sqrt([ratio, 1 / ratio]) for ratio in ratios]
-        shapes = [np.full(2, scale), np.full(2, np.sqrt(scale * following))]
-        for shape in [*shapes, *elongated, *(one[::-1] for one in elongated)]:
+        shapes = [np.full(2, scale), np.full(2, np.sqrt(scale * next_scale))]
+        for shape in [*shapes, *elongated, *(sides[::-1] for sides in elongated)]:
             half = np.minimum(shape, 1) / 2
             best = np.maximum(best, _overlap(boxes, np.concatenate([centres - half, centres + half], axis=1)))
     return float((best >= RECALL_IOU).mean())
@@ -245,6 +245,6 @@ def _overlap(boxes: Array, others: Array) -> Array:
     """Return the IoU of two lists of boxes [n, 4], pair by pair, [n]."""
     shared = np.minimum(boxes[:, 2:], others[:, 2:]) - np.maximum(boxes[:, :2], others[:, :2])
     intersection = shared.clip(0).prod(axis=1)
-    areas = [(one[:, 2:] - one[:, :2]).prod(axis=1) for one in (boxes, others)]
+    areas = [(array[:, 2:] - array[:, :2]).prod(axis=1) for array in (boxes, others)]
     overlap: Array = intersection / (sum(areas) - intersection)
     return overlap

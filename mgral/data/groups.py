@@ -95,16 +95,16 @@ def find_groups(train: Ids, of_train: Bytes, test: Ids, of_test: Bytes, settings
     of_train, of_test
         Their thumbnails, uint8 [N, 24, 24] and [M, 24, 24].
     """
-    known, asked = _Sorted(of_train), _Sorted(of_test)
-    labels = _components(known, settings)
-    pairs, flat = _nearest(asked, known, settings)
+    sorted_train, sorted_test = _Sorted(of_train), _Sorted(of_test)
+    labels = _components(sorted_train, settings)
+    pairs, flat = _nearest(sorted_test, sorted_train, settings)
     order = np.lexsort((train, labels))
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
     groups = [tuple(group.tolist()) for group in np.split(train[order], starts[1:]) if len(group) > 1]
-    found = (NearCopy(int(test[row]), int(train[other]), difference) for row, other, difference in pairs)
+    near_copies = (NearCopy(int(test[row]), int(train[nearest]), difference) for row, nearest, difference in pairs)
     return Groups(
         groups=tuple(sorted(groups)),
-        pairs=tuple(sorted(found, key=lambda pair: (pair.difference, pair.test))),
+        pairs=tuple(sorted(near_copies, key=lambda pair: (pair.difference, pair.test))),
         test_images=len(test),
         flat_test_images=flat,
     )
@@ -118,8 +118,8 @@ def groups_by_name(images: Ids, names: Sequence[str], pattern: str) -> tuple[tup
     """
     members: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
     for image, name in zip(images.tolist(), names, strict=True):
-        if found := re.search(pattern, name):
-            members[found.groups() or (found[0],)].append(image)
+        if match := re.search(pattern, name):
+            members[match.groups() or (match[0],)].append(image)
     return tuple(sorted(tuple(sorted(group)) for group in members.values() if len(group) > 1))
 
 
@@ -128,16 +128,16 @@ class _Sorted:
 
     def __init__(self, thumbnails: Bytes) -> None:
         images, side, _ = thumbnails.shape
-        flat = thumbnails.reshape(images, side * side)
-        means = flat.mean(axis=1)
+        vectors = thumbnails.reshape(images, side * side)
+        means = vectors.mean(axis=1)
         self.order = np.argsort(means, kind="stable")
         """Row of the thumbnail in each place."""
-        self.pixels, self.means = flat[self.order], means[self.order]
-        across = side // BLOCK
-        blocks = self.pixels.reshape(images, across, BLOCK, across, BLOCK).mean(axis=(2, 4))
-        self.blocks = (blocks.reshape(images, across**2) - _GREY).astype(np.float32)
+        self.pixels, self.means = vectors[self.order], means[self.order]
+        per_side = side // BLOCK
+        blocks = self.pixels.reshape(images, per_side, BLOCK, per_side, BLOCK).mean(axis=(2, 4))
+        self.blocks = (blocks.reshape(images, per_side**2) - _GREY).astype(np.float32)
         squares = np.einsum("ij,ij->i", self.pixels, self.pixels, dtype=np.int64)
-        self.deviations = np.sqrt(squares / flat.shape[1] - self.means**2)
+        self.deviations = np.sqrt(squares / vectors.shape[1] - self.means**2)
 
     def values(self, places: npt.NDArray[np.int64]) -> Floats:
         return self.pixels[places].astype(np.float32) - _GREY
@@ -166,9 +166,9 @@ def _components(images: _Sorted, settings: NearCopiesConfig) -> npt.NDArray[np.i
         ends = labels[chunk.rows[rows]], labels[chunk.columns[columns]]
         edges = coo_array((np.ones(len(rows), bool), ends), shape=(len(labels), len(labels)))
         labels[:] = connected_components(edges, directed=False)[1][labels]
-    found = np.empty_like(labels)
-    found[images.order] = labels
-    return found
+    unsorted_labels = np.empty_like(labels)
+    unsorted_labels[images.order] = labels
+    return unsorted_labels
 
 
 def _nearest(asked: _Sorted, known: _Sorted, settings: NearCopiesConfig) -> tuple[list[tuple[int, int, float]], int]:

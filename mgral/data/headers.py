@@ -45,8 +45,8 @@ def picture_size(path: Path, exif: Exif = "apply") -> tuple[int, int]:
         with _any_size(), Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             # Of TIFF, which Pillow turns upright by itself, this is the upright size.
-            asked = (exif == "apply") != (image.format == "TIFF")
-            sideways = asked and _orientation(image, path) in SIDEWAYS
+            may_swap = (exif == "apply") != (image.format == "TIFF")
+            sideways = may_swap and _orientation(image, path) in SIDEWAYS
     except ERRORS as error:
         reason = (isinstance(error, OSError) and error.strerror) or "it is no picture of a format that is read"
         raise InputError(f"{path}: {reason}; replace the file") from None
@@ -58,8 +58,8 @@ def _orientation(image: Image.Image, path: Path) -> object:
         # Pillow looks behind the pixels of a PNG file too, but decodes them to get there.
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - _TAIL, 0))
-            before, found, chunk = file.read().rpartition(b"eXIf")
-        if found:
+            before, marker, chunk = file.read().rpartition(b"eXIf")
+        if marker:
             image.info["exif"] = chunk[: int.from_bytes(before[-4:])]
     with suppress(*ERRORS):  # damaged EXIF says nothing
         return Image.Image.getexif(image).get(Base.Orientation)

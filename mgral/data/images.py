@@ -78,12 +78,12 @@ class Chunks:
 
     def read(self, wanted: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """Return the pixels of some images [n], uint8 [n, height, width, 3]."""
-        found = np.empty((len(wanted), *self.arrays[0].shape[1:]), np.uint8)
+        pixels = np.empty((len(wanted), *self.arrays[0].shape[1:]), np.uint8)
         files, rows = self.files[wanted], self.rows[wanted]
         for file in np.unique(files).tolist():
-            mine = files == file
-            found[mine] = self.arrays[file][rows[mine]]
-        return found
+            in_file = files == file
+            pixels[in_file] = self.arrays[file][rows[in_file]]
+        return pixels
 
 
 def _open_chunks(paths: tuple[Path, ...], files: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Chunks:
@@ -124,10 +124,10 @@ class Images:
         if not self.encoded:
             return self.stored.read(rows) if isinstance(self.stored, Chunks) else self.stored[rows]
         self._ahead |= {row: self._start(row) for row in rows.tolist() if row not in self._ahead}
-        found = np.stack([self._ahead[row].result() for row in rows.tolist()])
+        canvases = np.stack([self._ahead[row].result() for row in rows.tolist()])
         for row in set(rows.tolist()):
             del self._ahead[row]
-        return found
+        return canvases
 
     def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
         """Begin to decode the rows that will be read next, in place of any that this was asked for before."""
@@ -153,10 +153,10 @@ class Images:
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (largest + 1) // 2)
 
     def _decode_row(self, row: int) -> npt.NDArray[np.uint8]:
-        stored, place = self.stored, row
+        stored, stored_row = self.stored, row
         if isinstance(stored, Chunks):
-            stored, place = stored.arrays[stored.files[row]], int(stored.rows[row])
-        offset = OFFSET.itemsize * (place + 1)
+            stored, stored_row = stored.arrays[stored.files[row]], int(stored.rows[row])
+        offset = OFFSET.itemsize * (stored_row + 1)
         start, end = stored[offset : offset + 2 * OFFSET.itemsize].view(OFFSET)
         name = f"row {row} of the image cache"
         size = (int(self.sizes[row, 0]), int(self.sizes[row, 1]))
@@ -220,10 +220,10 @@ def _load_index(path: Path, images: int, canvas: Canvas) -> Chunks:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not belong to its data set ({error}); run the step `index` again") from None
     # Checked by size only: there are many, and each file's name is a digest of what it is made of.
-    arrays = tuple(_map_cache(one, "pictures", large=0) for one in paths)
+    arrays = tuple(_map_cache(chunk_path, "pictures", large=0) for chunk_path in paths)
     for number, array in enumerate(arrays):
-        held = _held(array)
-        if held < 0 or not _belongs(array, held, canvas) or rows[files == number].max(initial=-1) >= held:
+        count = _held(array)
+        if count < 0 or not _belongs(array, count, canvas) or rows[files == number].max(initial=-1) >= count:
             raise InputError(f"{paths[number]} is damaged; delete it and run the step `pictures` again")
     return Chunks(paths, arrays, files, rows)
 

@@ -10,14 +10,14 @@ def around_mask(mask: object) -> tuple[float, float, float, float] | None:
     """Return left, top, right and bottom of polygons, or of a mask in run lengths; None where there is none."""
     if isinstance(mask, dict):
         return _around_runs(mask)
-    if not isinstance(mask, list) or not all(isinstance(part, list) and len(part) % 2 == 0 for part in mask):
+    if not isinstance(mask, list) or not all(isinstance(polygon, list) and len(polygon) % 2 == 0 for polygon in mask):
         return None
-    values = [number(value) for part in mask for value in part]
-    found = [value for value in values if value is not None]
-    if not found or len(found) < len(values):
+    values = [number(value) for polygon in mask for value in polygon]
+    coordinates = [value for value in values if value is not None]
+    if not coordinates or len(coordinates) < len(values):
         return None
-    across, down = found[::2], found[1::2]
-    return min(across), min(down), max(across), max(down)
+    xs, ys = coordinates[::2], coordinates[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def _around_runs(mask: Mapping[str, Any]) -> tuple[float, float, float, float] | None:

@@ -30,17 +30,17 @@ def files_below(folder: Path) -> list[Path]:
     InputError
         Where a folder cannot be read.
     """
-    found: list[Path] = []
-    seen: set[str] = set()
-    for place, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
+    paths: list[Path] = []
+    visited: set[str] = set()
+    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        real_path = os.path.realpath(parent)
+        if real_path in visited:
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real_path)
         folders.sort()
-        found += [path for name in files if (path := Path(place, name)).is_file()]
-    return sorted(found)
+        paths += [path for name in files if (path := Path(parent, name)).is_file()]
+    return sorted(paths)
 
 
 def is_text(value: object) -> bool:
@@ -70,25 +70,25 @@ def shown_files(root: Path, folder: str, suffixes: tuple[str, ...]) -> list[str]
     Links to folders are followed after all else, so that each folder is read once, under the same name everywhere.
     Raises InputError where a folder cannot be read.
     """
-    found: list[str] = []
-    seen: set[str] = set()
+    paths: list[str] = []
+    visited: set[str] = set()
     waiting = deque([folder])
     while waiting:
         start = waiting.popleft()
-        for place, folders, files in os.walk(root / start, onerror=_refuse):
-            real = os.path.realpath(place)
-            shown = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-            links = [name for name in shown if Path(place, name).is_symlink()]
+        for parent, folders, files in os.walk(root / start, onerror=_refuse):
+            real_path = os.path.realpath(parent)
+            shown = [] if real_path in visited else sorted(name for name in folders if not name.startswith("."))
+            links = [name for name in shown if Path(parent, name).is_symlink()]
             folders[:] = [name for name in shown if name not in links]
-            if real in seen:
+            if real_path in visited:
                 continue
-            seen.add(real)
-            inside = PurePosixPath(start, Path(place).relative_to(root / start).as_posix())
-            waiting += [str(inside / name) for name in links]
-            found += [
-                str(inside / name) for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
+            visited.add(real_path)
+            relative = PurePosixPath(start, Path(parent).relative_to(root / start).as_posix())
+            waiting += [str(relative / name) for name in links]
+            paths += [
+                str(relative / name) for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
             ]
-    return sorted(found)
+    return sorted(paths)
 
 
 def _refuse(error: OSError) -> None:

@@ -29,20 +29,20 @@ class Places:
 
     def path(self, image: int, file: str) -> Path | None:
         """Return the file of an image that was found as FOLDER/path/below.jpg; None for one that is gone for good."""
-        now = self.moved.get(image, file)
-        if now is None:
+        current_file = self.moved.get(image, file)
+        if current_file is None:
             return None
-        name, _, below = now.partition("/")
-        return self.folders[name] / below if name in self.folders else self.project / now
+        name, _, below = current_file.partition("/")
+        return self.folders[name] / below if name in self.folders else self.project / current_file
 
 
 def load_places(project: Path) -> Places:
     """Read where the pictures of the project in a folder are; raises InputError where its files do not say it."""
-    moved = project / PICTURES / MOVED
+    path = project / PICTURES / MOVED
     try:
-        renamed = {int(image): place for image, place in read_json(moved).items()} if moved.exists() else {}
+        renamed = {int(image): file for image, file in read_json(path).items()} if path.exists() else {}
     except (AttributeError, ValueError) as error:
-        raise InputError(f"{moved} is damaged ({error!r}); run: {program()} project scan") from None
+        raise InputError(f"{path} is damaged ({error!r}); run: {program()} project scan") from None
     return Places(project, picture_folders(project), renamed)
 
 
@@ -52,10 +52,10 @@ def picture_folders(project: Path) -> dict[str, Path]:
     values = read_values(path)
     folders: dict[str, str] = {}
     for key in KEYS:
-        given = values.get(key, {})
-        if not isinstance(given, dict) or not all(isinstance(folder, str) for folder in given.values()):
+        mapping = values.get(key, {})
+        if not isinstance(mapping, dict) or not all(isinstance(folder, str) for folder in mapping.values()):
             raise InputError(f"{path}: `{key}` is no mapping of names to folders; correct it")
-        folders |= given
+        folders |= mapping
     return {str(name): project / Path(folder).expanduser() for name, folder in folders.items()}
 
 

@@ -66,14 +66,14 @@ def count_listed(data: DiskData) -> int | None:
     try:
         if data.format == "coco":
             path = root / data.train_annotations
-            listed = len(read_json(path)["images"]) if path.stat().st_size <= QUICK_BYTES else 0
+            count = len(read_json(path)["images"]) if path.stat().st_size <= QUICK_BYTES else 0
         elif data.format == "voc":
-            listed = len(read_lists(root, data.train_split, findings))
+            count = len(read_lists(root, data.train_split, findings))
         else:
-            listed = len(set(read_listing(root, data, findings).train))
+            count = len(set(read_listing(root, data, findings).train))
     except (InputError, OSError, KeyError, TypeError):
         return None
-    return None if findings.faults or not listed else listed
+    return None if findings.faults or not count else count
 
 
 def read_splits(data: DataConfig, root: Path) -> Checked:
@@ -86,9 +86,9 @@ def read_splits(data: DataConfig, root: Path) -> Checked:
     """
     findings = Findings()
     if isinstance(data, ProjectData):
-        found = read_round(data, findings)
+        project_round = read_round(data, findings)
         findings.raise_faults("the round")
-        return Checked(found.train, found.test, findings, found.labelled)
+        return Checked(project_round.train, project_round.test, findings, project_round.labelled)
     disk = _on_disk(data, root)
     train, test = _read(disk, root, findings)
     if isinstance(data, SyntheticData):

@@ -67,9 +67,9 @@ class FoundBoxes(NamedTuple):
 
     def above(self, score: float, most: int) -> "FoundBoxes":
         """Return the boxes above a score, and of each image at most so many, the best."""
-        kept = self.only(self.scores > score)
-        before = np.searchsorted(kept.rows, kept.rows)  # boxes of earlier images
-        return kept.only(np.arange(len(kept.rows)) - before < most)
+        boxes = self.only(self.scores > score)
+        before = np.searchsorted(boxes.rows, boxes.rows)  # boxes of earlier images
+        return boxes.only(np.arange(len(boxes.rows)) - before < most)
 
     def of_row(self, row: int) -> "FoundBoxes":
         """Return the boxes of one image."""
@@ -91,16 +91,16 @@ def read_found(
         Whether each result needs `probabilities`, C + 1 numbers.
     """
     boxes = list(_checked(path, dataset, set(image_ids.tolist()), probabilities, findings))
-    boxes.sort(key=lambda one: (one.row, -one.score))
+    boxes.sort(key=lambda box: (box.row, -box.score))
     width = len(dataset.categories) + 1 if probabilities else 0
-    distributions = np.array([one.distribution for one in boxes], np.float64).reshape(len(boxes), width)
+    distributions = np.array([box.distribution for box in boxes], np.float64).reshape(len(boxes), width)
     if width:
         distributions /= distributions.sum(axis=1, keepdims=True)
     return FoundBoxes(
-        np.array([one.row for one in boxes], np.int64),
-        np.array([one.box for one in boxes], np.float32).reshape(-1, 4),
-        np.array([one.score for one in boxes], np.float32),
-        np.array([one.label for one in boxes], np.int64),
+        np.array([box.row for box in boxes], np.int64),
+        np.array([box.box for box in boxes], np.float32).reshape(-1, 4),
+        np.array([box.score for box in boxes], np.float32),
+        np.array([box.label for box in boxes], np.int64),
         distributions.astype(np.float32),
     )
 
@@ -137,8 +137,8 @@ def _checked(
         score = _plain_number(result.get("score"))
         if score is None or not 0 <= score <= 1:
             findings.fault(NO_SCORE, f"{place}: score {result.get('score')!r}")
-        shares = _distribution(result, len(dataset.categories) + 1) if probabilities else []
-        if shares is None:
+        distribution = _distribution(result, len(dataset.categories) + 1) if probabilities else []
+        if distribution is None:
             findings.fault(NO_PROBABILITIES, f"{place}: probabilities {result.get('probabilities')!r}")
         box = _box(result.get("bbox"))
         if box is None:
@@ -148,9 +148,9 @@ def _checked(
         if row is None:
             continue
         size = dataset.sizes[row].tolist()
-        inside = _clip(box, size, f"{place}: bbox {result['bbox']} in {size[0]} x {size[1]} pixels", findings)
-        if inside and label is not None and score is not None and shares is not None:
-            yield _Box(row, inside, score, label, shares)
+        clipped = _clip(box, size, f"{place}: bbox {result['bbox']} in {size[0]} x {size[1]} pixels", findings)
+        if clipped and label is not None and score is not None and distribution is not None:
+            yield _Box(row, clipped, score, label, distribution)
     if 2 * tiny > len(results):
         findings.fault(FRACTIONS, f"{path}: {tiny} of {len(results)}")
 
@@ -160,10 +160,10 @@ def _known(
 ) -> int | None:
     value = result.get(key)
     identifier = None if isinstance(value, str) else whole(value)
-    found = None if identifier is None else known.get(identifier)
-    if found is None:
+    index = None if identifier is None else known.get(identifier)
+    if index is None:
         findings.fault(kind, f"{place}: {key} {value!r}")
-    return found
+    return index
 
 
 def _plain_number(value: object) -> float | None:
@@ -173,8 +173,8 @@ def _plain_number(value: object) -> float | None:
 def _numbers(values: object, length: int) -> list[float] | None:
     if not isinstance(values, list) or len(values) != length:
         return None
-    found = [one for one in map(_plain_number, values) if one is not None]
-    return found if len(found) == length else None
+    numbers = [value for value in map(_plain_number, values) if value is not None]
+    return numbers if len(numbers) == length else None
 
 
 def _box(values: object) -> list[float] | None:
@@ -183,10 +183,10 @@ def _box(values: object) -> list[float] | None:
 
 
 def _distribution(result: dict[str, Any], length: int) -> list[float] | None:
-    shares = _numbers(result.get("probabilities"), length)
-    if shares is None or min(shares) < 0 or abs(sum(shares) - 1) > SUM_TOLERANCE:
+    distribution = _numbers(result.get("probabilities"), length)
+    if distribution is None or min(distribution) < 0 or abs(sum(distribution) - 1) > SUM_TOLERANCE:
         return None
-    return shares
+    return distribution
 
 
 def _clip(
@@ -236,9 +236,9 @@ def read_features(path: Path, dataset: Dataset, findings: Findings) -> npt.NDArr
         "images have features that are not finite": lambda: ids[~np.isfinite(features).all(axis=1)],
     }
     faulty = False
-    for what, images in wrong.items():
-        if len(found := images()):
-            findings.fault(NO_FEATURES, f"{path}: {len(found)} {what}: {json.dumps(found[:5].tolist())}")
+    for problem, find_images in wrong.items():
+        if len(image_ids := find_images()):
+            findings.fault(NO_FEATURES, f"{path}: {len(image_ids)} {problem}: {json.dumps(image_ids[:5].tolist())}")
             faulty = True
     return nothing if faulty else features[find_rows(ids, dataset.image_ids)[0]]
 
@@ -254,7 +254,7 @@ def found_arrays(
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the content of external.safetensors: what was found in both splits, and the features [N, F]."""
     splits = {"test": test} | ({"train": train} if train else {})
-    arrays = {f"{split}.{name}": array for split, one in splits.items() for name, array in one._asdict().items()}
+    arrays = {f"{split}.{name}": array for split, boxes in splits.items() for name, array in boxes._asdict().items()}
     return arrays if features is None else {**arrays, "features": features}
 
 

@@ -129,15 +129,15 @@ def render_frame(scene: Scene, number: int, rng: np.random.Generator) -> Frame:
     masks, areas = [], []
     for index, shape in enumerate(scene.shapes):
         x, y = (shape.centre[i] + number * (shape.velocity[i] + scene.camera[i]) for i in range(2))
-        inside, area = _paint_shape(canvas, shape, x, y)
-        owner[inside] = index
-        masks.append(inside)
+        mask, area = _paint_shape(canvas, shape, x, y)
+        owner[mask] = index
+        masks.append(mask)
         areas.append(area)
-    seen = [index for index, area in enumerate(areas) if np.count_nonzero(owner == index) >= _VISIBLE * area]
+    shown = [index for index, area in enumerate(areas) if np.count_nonzero(owner == index) >= _VISIBLE * area]
     gain, offset = rng.uniform(0.8, 1.15), rng.uniform(-12, 12)
     noisy = canvas * gain + offset + rng.normal(0, scene.kind.noise, canvas.shape)
     pixels = np.rint(noisy.clip(0, 255)).astype(np.uint8)
-    return Frame(pixels, [_bounds(masks[index]) for index in seen], [scene.shapes[index].label for index in seen])
+    return Frame(pixels, [_bounds(masks[index]) for index in shown], [scene.shapes[index].label for index in shown])
 
 
 def _place(
@@ -146,21 +146,21 @@ def _place(
     """Find a place where the shape hides no other by much, in a few tries."""
     for _ in range(20):
         radius = float(rng.uniform(*kind.radius))
-        x, y = (float(v) for v in rng.uniform(radius * 0.8, SIZE - radius * 0.8, 2))
-        distances = [np.hypot(x - other.centre[0], y - other.centre[1]) / (radius + other.radius) for other in placed]
+        x, y = (float(coordinate) for coordinate in rng.uniform(radius * 0.8, SIZE - radius * 0.8, 2))
+        distances = [np.hypot(x - shape.centre[0], y - shape.centre[1]) / (radius + shape.radius) for shape in placed]
         if all(distance > 0.75 for distance in distances):
             break
     else:
         return None
     behind = background[int(y), int(x)]
-    turn = rng.uniform(-0.4, 0.4) if CLASSES[label] in ("square", "cross") else rng.uniform(0, 2 * np.pi)
+    angle = rng.uniform(-0.4, 0.4) if CLASSES[label] in ("square", "cross") else rng.uniform(0, 2 * np.pi)
     velocity = rng.uniform(-0.8, 0.8, 2)
     return _Shape(
         label=label,
         centre=(x, y),
         velocity=(float(velocity[0]), float(velocity[1])),
         radius=radius,
-        angle=float(turn),
+        angle=float(angle),
         colour=_far_colour(label, behind, kind.contrast, rng),
         second_colour=_far_colour(label, behind, kind.contrast, rng),
         texture=int(rng.integers(3)),
@@ -213,9 +213,9 @@ def _paint_shape(canvas: Pixels, shape: _Shape, x: float, y: float) -> tuple[npt
     patch = canvas[window]
     within = (slice(max(-top, 0), max(-top, 0) + len(patch)), slice(max(-left, 0), max(-left, 0) + patch.shape[1]))
     patch += cover[within] * (colour[within] - patch)
-    inside = np.zeros((SIZE, SIZE), dtype=bool)
-    inside[window] = distance[within] <= 0
-    return inside, int(np.count_nonzero(distance <= 0))
+    mask = np.zeros((SIZE, SIZE), dtype=bool)
+    mask[window] = distance[within] <= 0
+    return mask, int(np.count_nonzero(distance <= 0))
 
 
 def _fill(shape: _Shape, u: Pixels, v: Pixels) -> Pixels:
@@ -242,7 +242,7 @@ def _bar(u: Pixels, v: Pixels, half_width: float, half_height: float) -> Pixels:
 def _sides(u: Pixels, v: Pixels, count: int, distance: float) -> Pixels:
     """Return the signed distances to `count` lines around the centre, ascending, [count, h, w]."""
     angles = 2 * np.pi * np.arange(count) / count
-    return np.sort([u * np.cos(a) + v * np.sin(a) - distance for a in angles], axis=0)
+    return np.sort([u * np.cos(angle) + v * np.sin(angle) - distance for angle in angles], axis=0)
 
 
 # Signed distances, negative inside, of shapes of about radius 1 around the origin.
@@ -291,11 +291,11 @@ def _tiles(rng: np.random.Generator) -> Pixels:
 def _smooth(rng: np.random.Generator, cells: int = 14) -> Pixels:
     """Interpolate noise bilinearly between (cells + 1) x (cells + 1) points."""
     points = rng.uniform(0, 1, (cells + 1, cells + 1))
-    place = (np.arange(SIZE) + 0.5) * cells / SIZE
-    low = place.astype(int)
-    part = place - low
-    rows = points[low] * (1 - part)[:, None] + points[low + 1] * part[:, None]
-    noise: Pixels = rows[:, low] * (1 - part) + rows[:, low + 1] * part
+    positions = (np.arange(SIZE) + 0.5) * cells / SIZE
+    low = positions.astype(int)
+    fraction = positions - low
+    rows = points[low] * (1 - fraction)[:, None] + points[low + 1] * fraction[:, None]
+    noise: Pixels = rows[:, low] * (1 - fraction) + rows[:, low + 1] * fraction
     return noise
 
 

@@ -25,10 +25,10 @@ def counts_table(counts: Mapping[str, Counts]) -> str:
     """Return images and boxes of each class and split as lines of text, given `class_counts` by split."""
     width = max(len("class"), *(len(name) for name in counts["train"]))
     lines = [
-        f"{'class':{width}}" + "".join(f"{f'{split} {what}':>14}" for split in counts for what in ("images", "boxes"))
+        f"{'class':{width}}" + "".join(f"{f'{split} {unit}':>14}" for split in counts for unit in ("images", "boxes"))
     ]
     for name in counts["train"]:
-        numbers = [counts[split][name][what] for split in counts for what in ("images", "boxes")]
+        numbers = [counts[split][name][unit] for split in counts for unit in ("images", "boxes")]
         lines.append(f"{name:{width}}" + "".join(f"{number:14}" for number in numbers))
     return "\n".join(lines)
 

@@ -52,13 +52,13 @@ def plan_videos(seed: int, split: str, images: int) -> list[tuple[SceneKind, int
     video = _VIDEO_SHARE / (_VIDEO_SHARE + mean_frames * (1 - _VIDEO_SHARE))
     scenes: list[tuple[SceneKind, int]] = []
     for kind, count in zip(KINDS, _apportion(shares, images), strict=True):
-        left = count
-        while left:
+        remaining = count
+        while remaining:
             frames = (
                 int(rng.integers(_VIDEO_FRAMES[0], _VIDEO_FRAMES[1] + 1)) if training and rng.random() < video else 1
             )
-            scenes.append((kind, min(frames, left)))
-            left -= scenes[-1][1]
+            scenes.append((kind, min(frames, remaining)))
+            remaining -= scenes[-1][1]
     return [scenes[index] for index in rng.permutation(len(scenes))]
 
 

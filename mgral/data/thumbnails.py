@@ -29,9 +29,9 @@ def load_thumbnails(path: Path, images: int, step: str = "cache") -> npt.NDArray
     """
     try:
         verify_file(path)
-        found: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        thumbnails: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read ({error}); delete it and run the step `{step}` again") from None
-    if found.dtype != np.uint8 or found.shape != (images, SIDE, SIDE):
+    if thumbnails.dtype != np.uint8 or thumbnails.shape != (images, SIDE, SIDE):
         raise InputError(f"{path} does not belong to its data set; delete it and run the step `{step}` again")
-    return found
+    return thumbnails

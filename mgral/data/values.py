@@ -49,21 +49,21 @@ def flag(value: object) -> int | None:
             return _FLAGS[value]
     if value is None:
         return 0
-    found = int(value) if isinstance(value, bool) else whole(value)
-    return found if found in (0, 1) else None
+    integer = int(value) if isinstance(value, bool) else whole(value)
+    return integer if integer in (0, 1) else None
 
 
 def identifier(value: object) -> int | str | None:
     """Return an id: an integer where it is one, else its text; None where it is neither."""
-    if (found := whole(value)) is not None:
-        return found
+    if (integer := whole(value)) is not None:
+        return integer
     return (value.strip() or None) if isinstance(value, str) else None
 
 
 def as_int64(ids: Iterable[int | str]) -> dict[int | str, int]:
     """Return the number of each id: itself, where all fit into 64 bits, else its place in sorted order, from 1."""
     distinct = list(dict.fromkeys(ids))
-    if all(isinstance(one, int) and -_LARGEST <= one <= _LARGEST for one in distinct):
-        return {one: int(one) for one in distinct}
-    in_order = sorted(distinct, key=lambda one: (isinstance(one, str), one))
-    return {one: place for place, one in enumerate(in_order, start=1)}
+    if all(isinstance(original, int) and -_LARGEST <= original <= _LARGEST for original in distinct):
+        return {original: int(original) for original in distinct}
+    in_order = sorted(distinct, key=lambda original: (isinstance(original, str), original))
+    return {original: rank for rank, original in enumerate(in_order, start=1)}

@@ -45,8 +45,8 @@ class Renamed:
     def path(self, old: str) -> str:
         """Return what a path of the first folder is called in the second."""
         for pattern, new in self.files.items():
-            if found := re.fullmatch(pattern, old):
-                return found.expand(new)
+            if match := re.fullmatch(pattern, old):
+                return match.expand(new)
         return old
 
     def names_in(self, path: str) -> Mapping[str, str | None]:
@@ -70,14 +70,14 @@ def load_renamed(path: Path) -> Renamed:
 def compare(first: Path, second: Path, renamed: Renamed | None = None) -> FolderComparison:
     """Compare the artefacts of two folders; `renamed` says what the second calls by another name."""
     renamed = renamed or Renamed()
-    ours = {renamed.path(path): path for path in _artefacts(first) if not renamed.leaves_out(path)}
-    others = {path for path in _artefacts(second) if not renamed.leaves_out(path)}
-    both = sorted(ours.keys() & others)
-    same = {path for path in both if _same(first / ours[path], second / path, renamed.names_in(path))}
+    first_paths = {renamed.path(path): path for path in _artefacts(first) if not renamed.leaves_out(path)}
+    second_paths = {path for path in _artefacts(second) if not renamed.leaves_out(path)}
+    common = sorted(first_paths.keys() & second_paths)
+    identical = {path for path in common if _same(first / first_paths[path], second / path, renamed.names_in(path))}
     return FolderComparison(
-        [path for path in both if path in same],
-        [path for path in both if path not in same],
-        sorted(ours.keys() ^ others),
+        [path for path in common if path in identical],
+        [path for path in common if path not in identical],
+        sorted(first_paths.keys() ^ second_paths),
     )
 
 
@@ -104,14 +104,16 @@ def _content(path: Path, names: Mapping[str, str | None]) -> Any:
         return _rename(list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")))), names)
     if path.suffix == ".safetensors":
         arrays = load_safetensors(path.read_bytes())
-        return _rename({name: (str(a.dtype), a.shape, a.tobytes()) for name, a in arrays.items()}, names)
+        return _rename(
+            {name: (str(array.dtype), array.shape, array.tobytes()) for name, array in arrays.items()}, names
+        )
     return path.read_bytes()
 
 
 def _rename(value: Any, names: Mapping[str, str | None]) -> Any:
     if isinstance(value, dict):
-        kept = {key: item for key, item in value.items() if names.get(key, key) is not None}
-        return {names.get(key, key): _rename(item, names) for key, item in kept.items()}
+        remaining = {key: item for key, item in value.items() if names.get(key, key) is not None}
+        return {names.get(key, key): _rename(item, names) for key, item in remaining.items()}
     if isinstance(value, list):
         return [_rename(item, names) for item in value]
     return names.get(value, value) if isinstance(value, str) else value

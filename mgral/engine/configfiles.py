@@ -16,12 +16,12 @@ SETTINGS = ("--config", "-C")
 def check_configfiles(files: Sequence[Path]) -> None:
     """Raise InputError where a target of the workflow is among configuration files; says the right order of words."""
     names = [path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path for path in files]
-    taken = [str(name) for name in names if _is_target(name)]
-    if taken:
-        right = [str(name) for name in names if str(name) not in taken]
-        words = [*taken, "--cores", "all", *(["--configfile", *right] if right else [])]
+    targets = [str(name) for name in names if _is_target(name)]
+    if targets:
+        configfiles = [str(name) for name in names if str(name) not in targets]
+        words = [*targets, "--cores", "all", *(["--configfile", *configfiles] if configfiles else [])]
         raise InputError(
-            f"--configfile takes every word after it, and so {taken[0]} for a configuration; name targets first: "
+            f"--configfile takes every word after it, and so {targets[0]} for a configuration; name targets first: "
             f"{program()} snakemake {' '.join(words)}"
         )
 
@@ -45,13 +45,13 @@ def explain_command(words: Sequence[str]) -> str | None:
 
 def _given(words: Sequence[str], options: Sequence[str]) -> list[str]:
     """Return what follows the last of some options of a command line, up to the next option."""
-    given: list[str] = []
-    for place, word in enumerate(words):
-        option, equals, first = word.partition("=")
+    values: list[str] = []
+    for index, word in enumerate(words):
+        option, equals, attached = word.partition("=")
         if option in options:
-            behind = takewhile(lambda other: not other.startswith("-"), words[place + 1 :])
-            given = [*([first] if equals else []), *behind]
-    return given
+            following = takewhile(lambda next_word: not next_word.startswith("-"), words[index + 1 :])
+            values = [*([attached] if equals else []), *following]
+    return values
 
 
 def _check_setting(entry: str) -> None:

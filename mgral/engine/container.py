@@ -37,11 +37,11 @@ def container_environment(config: Config, files: Sequence[Path]) -> dict[str, st
     roots += [Path(config.detector.settings_folder)] if config.detector.settings_folder else []
     paths = [Path(os.path.normpath(Path.cwd() / path)) for path in [*roots, *files]]
     binds = [f"{path}:{path}:ro" for path in paths if not path.is_relative_to(Path.cwd())]
-    asked = os.environ.get("APPTAINER_BIND")
+    user_binds = os.environ.get("APPTAINER_BIND")
     # Threads are left out: Snakemake sets them for each job.
-    chosen = [name for name in os.environ if name.startswith(ARITHMETIC) and not name.endswith("_NUM_THREADS")]
-    kept = {f"APPTAINERENV_{name}": os.environ[name] for name in chosen}
-    return {"APPTAINER_BIND": ",".join([asked, *binds] if asked else binds), **kept}
+    variables = [name for name in os.environ if name.startswith(ARITHMETIC) and not name.endswith("_NUM_THREADS")]
+    passed_on = {f"APPTAINERENV_{name}": os.environ[name] for name in variables}
+    return {"APPTAINER_BIND": ",".join([user_binds, *binds] if user_binds else binds), **passed_on}
 
 
 def picture_roots(data: DataConfig) -> list[Path]:
@@ -66,15 +66,15 @@ def check_image(image: str | Path) -> None:
             "which starts at the working directory"
         )
     command = [program, "--silent", "exec", "--cleanenv", str(image), "mgral", "--version"]
-    done = subprocess.run(command, text=True, capture_output=True, check=False)
-    if done.returncode:
-        reason = (done.stderr.strip() or "no message").splitlines()[-1]
+    result = subprocess.run(command, text=True, capture_output=True, check=False)
+    if result.returncode:
+        reason = (result.stderr.strip() or "no message").splitlines()[-1]
         raise InputError(f"container.image: {image} runs no mgral ({reason}); build it again: make image, in a clone")
-    found, expected = done.stdout.splitlines(), version().splitlines()
-    commits = [line for lines in (found, expected) for line in lines if line.startswith("commit ")]
-    if lacking := [line for line in expected if line not in found and line not in commits]:
+    image_lines, expected = result.stdout.splitlines(), version().splitlines()
+    commits = [line for lines in (image_lines, expected) for line in lines if line.startswith("commit ")]
+    if lacking := [line for line in expected if line not in image_lines and line not in commits]:
         raise InputError(
-            f"container.image: {image} lacks what is here: {'; '.join(lacking)}. It has: {'; '.join(found)}. "
+            f"container.image: {image} lacks what is here: {'; '.join(lacking)}. It has: {'; '.join(image_lines)}. "
             "Build it again (make image, in a clone), or check out the code that it was built from"
         )
     if len(set(commits)) > 1:
@@ -98,9 +98,9 @@ def check_command(detector: DetectorConfig) -> None:
 def shell_inside(image: str, roots: Sequence[Path], gpus: int) -> list[str]:
     """Return the command that runs a shell in an image, with the working directory and folders of pictures in it."""
     nvidia = ["--nv"] if gpus else []
-    places = [Path(os.path.normpath(Path.cwd() / root)) for root in roots]
-    outside = [place for place in places if not place.is_relative_to(Path.cwd())]
-    bind = [word for place in outside for word in ("--bind", f"{place}:{place}:ro")]
+    folders = [Path(os.path.normpath(Path.cwd() / root)) for root in roots]
+    outside_folders = [folder for folder in folders if not folder.is_relative_to(Path.cwd())]
+    bind = [word for folder in outside_folders for word in ("--bind", f"{folder}:{folder}:ro")]
     return [_apptainer() or "apptainer", "--silent", "exec", "--home", str(Path.cwd()), *nvidia, *bind, image, "sh"]
 
 

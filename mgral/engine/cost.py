@@ -80,11 +80,11 @@ def find_sizes(config: Config, results: Path) -> Sizes:
         Where nothing says it, or the data set has faults.
     """
     data = config.data
-    read = [results / "dataset" / f"{split}.json" for split in ("train", "test")]
+    split_files = [results / "dataset" / f"{split}.json" for split in ("train", "test")]
     if isinstance(data, SyntheticData):
         return Sizes(data.train_images, data.test_images, SYNTHETIC_CLASSES)
-    if all(path.exists() for path in read):
-        return _sizes_of(*map(read_json, read))
+    if all(path.exists() for path in split_files):
+        return _sizes_of(*map(read_json, split_files))
     download = download_of(data)
     if download is not None:
         published = Sizes(*PUBLISHED[download])
@@ -95,16 +95,16 @@ def find_sizes(config: Config, results: Path) -> Sizes:
     except InputError:
         raise InputError(
             f"the number of images of the data set is not known yet; give --sizes TRAIN TEST CLASSES, or run "
-            f"`snakemake {read[0]}` with this configuration first"
+            f"`snakemake {split_files[0]}` with this configuration first"
         ) from None
-    listed = [Path(file) for file in annotation_files(config)]
-    if data.format == "coco" and all(path.is_file() for path in listed):
+    files = [Path(file) for file in annotation_files(config)]
+    if data.format == "coco" and all(path.is_file() for path in files):
         findings = Findings()
-        contents = [load_lists(path, findings) for path in listed]
+        contents = [load_lists(path, findings) for path in files]
         findings.raise_faults()
         return _sizes_of(*contents)
-    checked = read_splits(data, root)
-    return _sizes_of(checked.train, checked.test)
+    splits = read_splits(data, root)
+    return _sizes_of(splits.train, splits.test)
 
 
 def derive_here(config: Config, results: Path) -> Config | None:
@@ -116,12 +116,12 @@ def derive_here(config: Config, results: Path) -> Config | None:
     if not config.open_keys or (results / f"seed{seed}" / DERIVED).exists():
         return load_settings(config, results, seed)
     try:
-        checked = read_splits(config.data, data_folder(config.data, None))
+        splits = read_splits(config.data, data_folder(config.data, None))
     except InputError:
         return None
-    train, test = as_dataset(checked.train), as_dataset(checked.test)
-    drawn = checked.labelled
-    labelled = draw_initial(train.image_ids, config.initial, seed) if drawn is None else np.array(drawn)
+    train, test = as_dataset(splits.train), as_dataset(splits.test)
+    labelled_ids = splits.labelled
+    labelled = draw_initial(train.image_ids, config.initial, seed) if labelled_ids is None else np.array(labelled_ids)
     return derive_settings(config, train, test, labelled)
 
 
@@ -242,20 +242,20 @@ def reward_images(lut: LutConfig, labelled: int, train: int) -> int:
 def estimate_disk(config: Config, sizes: Sizes, work: Mapping[str, Work], detector_bytes: int) -> dict[str, int]:
     """Return the bytes of what takes most of the disk, the data set itself left out; detections at their most."""
     lut = config.lut
-    size = lut.subset_size or images_in(planned_in_images(config, sizes).budget)
+    subset_size = lut.subset_size or images_in(planned_in_images(config, sizes).budget)
     if lut.labels == "labels" and lut.start == "cold":
-        size = config.initial - reward_images(lut, config.initial, sizes.train)
+        subset_size = config.initial - reward_images(lut, config.initial, sizes.train)
     dimensions = min(config.embedding.dimensions, sizes.train) + sizes.classes
     columns = sizes.classes if config.reward.distance == "by_class" else dimensions + config.reward.projections
     result = {"image_id": sizes.test, "category_id": sizes.classes, "bbox": [1000.25] * 4, "score": 0.12345}
-    detection = len(json.dumps([result], indent=1))
-    jobs = {step: one.jobs for step, one in work.items()}
+    detection_bytes = len(json.dumps([result], indent=1))
+    jobs = {step: step_work.jobs for step, step_work in work.items()}
     return {
         "image cache": _cache_bytes(config, sizes),
         "weights": (jobs.get("detector", 0) + jobs.get("base", 0)) * detector_bytes,
         "embeddings": jobs.get("embed", 0) * sizes.train * (4 * dimensions + 8),
-        "tables": jobs.get("table", 0) * lut.variants * size * 4 * columns,
-        "detections": jobs["evaluate"] * sizes.test * config.evaluation.max_detections * detection,
+        "tables": jobs.get("table", 0) * lut.variants * subset_size * 4 * columns,
+        "detections": jobs["evaluate"] * sizes.test * config.evaluation.max_detections * detection_bytes,
     }
 
 
@@ -291,8 +291,8 @@ class Speeds:
     def hours(self, step: str, work: Work) -> float | None:
         """Return the hours of a step's jobs, one after the other; None where a speed is not known."""
         if step in self.seconds:
-            wall, done = self.seconds[step]
-            return wall / 3600 * _passes(work) / _passes(done)
+            wall, measured = self.seconds[step]
+            return wall / 3600 * _passes(work) / _passes(measured)
         parts = {
             "training_images_a_second": work.trained,
             "inference_images_a_second": work.seen,

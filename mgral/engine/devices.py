@@ -57,13 +57,13 @@ class Devices:
         if not self.cards:
             return f"Computing on the CPU: {self.why}"
         kinds = Counter((card.model, card.memory_mb) for card in self.cards)
-        named = ", ".join(f"{count} x {model} of {_gigabytes(size)}" for (model, size), count in kinds.items())
+        models = ", ".join(f"{count} x {model} of {_gigabytes(size)}" for (model, size), count in kinds.items())
         trainings = sum(card.memory_mb // training_mb for card in self.cards)
         room = f", room for {trainings} training{'s' * (trainings > 1)} at once" if trainings else ""
         steps = ", ".join(f"{step} ({_gigabytes(memory_mb)})" for step, memory_mb in sorted(left_out.items()))
-        small = f". On the CPU, as they take more memory than a GPU has: {steps}" if steps else ""
-        off = f"To use only the CPU: {DEVICE_VARIABLE}=cpu, or --cpu of `mgral snakemake`"
-        return f"Computing on GPUs: {named}{room}{small}. {off}"
+        on_cpu = f". On the CPU, as they take more memory than a GPU has: {steps}" if steps else ""
+        advice = f"To use only the CPU: {DEVICE_VARIABLE}=cpu, or --cpu of `mgral snakemake`"
+        return f"Computing on GPUs: {models}{room}{on_cpu}. {advice}"
 
 
 def _gigabytes(mebibytes: int) -> str:

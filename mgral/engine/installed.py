@@ -44,9 +44,9 @@ def program_in_results() -> str:
 
     That is its name, which needs its environment to be active, or in a clone its path from the working directory.
     """
-    clone, own = snakefile().parent, Path(sys.executable).with_name("mgral")
-    inside = in_clone() and own.is_relative_to(clone) and Path.cwd().is_relative_to(clone)
-    return os.path.relpath(own) if inside else "mgral"
+    clone, own_program = snakefile().parent, Path(sys.executable).with_name("mgral")
+    inside = in_clone() and own_program.is_relative_to(clone) and Path.cwd().is_relative_to(clone)
+    return os.path.relpath(own_program) if inside else "mgral"
 
 
 SNAKEMAKE = ".venv/bin/snakemake" if in_clone() else "mgral snakemake"

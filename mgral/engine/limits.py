@@ -41,9 +41,9 @@ def check_folder(results: Path) -> None:
     StepError
         Where the disk is full.
     """
-    for place in (*reversed(results.parents), results):
-        if os.path.lexists(place) and not place.is_dir():
-            raise InputError(f"{place} is no folder, and results are to be written there; move it away")
+    for folder in (*reversed(results.parents), results):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise InputError(f"{folder} is no folder, and results are to be written there; move it away")
     if (results / CONFIG).is_dir():
         raise InputError(f"{results / CONFIG} is a folder, and is to be the configuration; move it away")
     _check_writable(Path())
@@ -67,11 +67,11 @@ def _check_space(folder: Path, needed: int, what: str) -> None:
 def check_jobs(config: Config) -> None:
     """Raise InputError where an experiment has more jobs than Snakemake can plan."""
     tables = sum(
-        own.lut.splits * (4 + own.lut.variants // own.lut.variants_per_job)
-        for name, own in config.strategies.items()
+        settings.lut.splits * (4 + settings.lut.variants // settings.lut.variants_per_job)
+        for name, settings in config.strategies.items()
         if name in config.with_tables
     )
-    heads = sum("head" in registry.strategy(own.type).requires for own in config.strategies.values())
+    heads = sum("head" in registry.strategy(settings.type).requires for settings in config.strategies.values())
     jobs = len(config.seeds) * (3 + config.cycles * (4 * len(config.strategies) + heads) + tables)
     if jobs > MOST_JOBS:
         raise InputError(
@@ -122,7 +122,7 @@ def check_card_memory(devices: Devices, asked: Mapping[str, int]) -> None:
         MiB that such steps take.
     """
     if devices.cards and asked:
-        step, needed = max(asked.items(), key=lambda one: one[1])
+        step, needed = max(asked.items(), key=lambda item: item[1])
         raise InputError(
             f"{step} was given a GPU and takes about {needed} MiB of it, and the largest has {devices.largest_mb}; "
             f"lower training.batch_size or the detector's size, raise training.accumulate, or run it without, by "
@@ -141,9 +141,9 @@ def check_disk(config: Config, results: Path) -> None:
     StepError
         Where the disk has not enough space.
     """
-    place = next(place for place in (results, *results.parents) if place.exists())
-    _check_writable(place)
-    _check_space(place, _disk(config, results), "the images of the experiment need")
+    folder = next(folder for folder in (results, *results.parents) if folder.exists())
+    _check_writable(folder)
+    _check_space(folder, _disk(config, results), "the images of the experiment need")
 
 
 def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
@@ -192,7 +192,7 @@ def _chunks_bytes(config: Config, data: ProjectData, results: Path) -> int:
     """Return the bytes of the pixels of chunks that are not there yet; not of files, whose sizes are not known."""
     settings = PixelSettings.of(config)
     folder = results.parent / PICTURES / settings.folder
-    missing = [one for one in snapshot_of(data).chunks if not ChunkFiles.of(folder, one).pixels.exists()]
+    missing = [digest for digest in snapshot_of(data).chunks if not ChunkFiles.of(folder, digest).pixels.exists()]
     images = sum(len(load_chunk(chunk_path(data, digest))) for digest in missing)
     return 0 if settings.encoded else images * 3 * settings.width * settings.height
 

@@ -72,8 +72,8 @@ def measure_rates(config: Config, sizes: Sizes, gpus: int, jobs: int = 1) -> dic
         with ProcessPoolExecutor(jobs, context, _take_barrier, (barrier,)) as pool:
             try:
                 with _interrupts_held_back():
-                    timed = [pool.submit(_measure_beside, config, sizes, gpus, number) for number in range(jobs)]
-                found = [one.result() for one in timed]
+                    futures = [pool.submit(_measure_beside, config, sizes, gpus, number) for number in range(jobs)]
+                measured = [future.result() for future in futures]
             except KeyboardInterrupt:
                 for process in active_children():
                     process.terminate()
@@ -83,17 +83,17 @@ def measure_rates(config: Config, sizes: Sizes, gpus: int, jobs: int = 1) -> dic
             f"one of {jobs} processes that were timed at once was killed; had the machine too little memory? "
             "Give --cores a smaller number, to Snakemake too"
         ) from None
-    return {name: fmean(rates[name] for rates in found) for name in found[0]}
+    return {name: fmean(rates[name] for rates in measured) for name in measured[0]}
 
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
     """Let processes that are started here never see Ctrl-C, of which each would print where it was."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
 
 
 def _measure(config: Config, sizes: Sizes, gpus: int, wait: Callable[[], Any]) -> dict[str, float]:
@@ -182,8 +182,8 @@ def _inference_seconds(config: Config, images: TrainingImages, device: torch.dev
 
     def detect() -> None:
         for _, inputs in image_chunks(images.images, images.rows, "measure inference", device):
-            found = detector.detect(inputs, limits)
-            [len(one.scores.cpu()) for one in found]
+            detections = detector.detect(inputs, limits)
+            [len(image_detections.scores.cpu()) for image_detections in detections]
 
     return _median_seconds(detect)
 
@@ -209,8 +209,8 @@ def random_reward(counts: npt.NDArray[np.float32], rng: np.random.Generator) -> 
     """Return a regression of random weights on what images are made of, given object counts, float32 [N, C]."""
     images, classes = counts.shape
     kinds = np.eye(KINDS, dtype=np.float32)[rng.integers(KINDS, size=images)]
-    one = np.ones((images, 1), np.float32)
-    amounts = np.concatenate([one, np.minimum(counts, 1), counts, kinds], axis=1)
+    ones = np.ones((images, 1), np.float32)
+    amounts = np.concatenate([ones, np.minimum(counts, 1), counts, kinds], axis=1)
     composition = Composition(np.arange(images), amounts, classes)
     weights = rng.random((classes, len(FEATURES)))
     return LearnedReward(0.0, weights, composition, amounts.sum(axis=0, dtype=np.float64), amounts)

@@ -18,13 +18,13 @@ def card_memory_mb(config: Config, step: str) -> int:
         return AGENT_MB
     canvas, training = config.detector.largest_canvas, config.training
     if step in ("detector", "head", "base", "variant", "gain"):
-        images, kept = training.batch_size / training.accumulate, KEPT_IMAGES_MB
+        images, kept_mb = training.batch_size / training.accumulate, KEPT_IMAGES_MB
         if step == "variant" and config.lut.labels == "consistency":
             # Each of them and its mirror image.
             images += 2 * config.semi_supervised.batch_size / training.accumulate
-            kept *= 2  # the unlabelled images too
+            kept_mb *= 2  # the unlabelled images too
         bytes_a_pixel = TAKEN_TO_KEPT[training.precision] * config.detector.training_bytes
     else:
-        images, bytes_a_pixel, kept = canvas.chunk, config.detector.inference_bytes, 0
+        images, bytes_a_pixel, kept_mb = canvas.chunk, config.detector.inference_bytes, 0
     width, height = canvas.input_size
-    return CONTEXT_MB + kept + round(images * width * height * bytes_a_pixel / 2**20)
+    return CONTEXT_MB + kept_mb + round(images * width * height * bytes_a_pixel / 2**20)

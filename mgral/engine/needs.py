@@ -51,11 +51,11 @@ def check_data(config: Config) -> None:
             )
     download = download_of(data)
     if download is not None:
-        made = [Path(data.root, path) for path in _paths_made(download)]
-        for asked in map(Path, [*folders, *annotation_files(config)]):
-            if asked not in made:
+        paths_made = [Path(data.root, path) for path in _paths_made(download)]
+        for needed in map(Path, [*folders, *annotation_files(config)]):
+            if needed not in paths_made:
                 raise InputError(
-                    f"data: data.download: {download} makes no {asked}, but {', '.join(map(str, made[1:]))}; "
+                    f"data: data.download: {download} makes no {needed}, but {', '.join(map(str, paths_made[1:]))}; "
                     "correct the annotations, the images' folder or the split under data"
                 )
         return
@@ -98,13 +98,13 @@ def _check_round(config: Config, data: ProjectData) -> None:
         raise InputError(
             f"{SETTINGS}: there is no folder {', '.join(absent)}; correct it there, or bring the folder back"
         )
-    found = round_data(config)
+    project_round = round_data(config)
     needing = [
         name
-        for name, own in config.strategies.items()
-        if not {*registry.strategy(own.type).requires} <= {"embeddings", "groups"}
+        for name, settings in config.strategies.items()
+        if not {*registry.strategy(settings.type).requires} <= {"embeddings", "groups"}
     ]
-    if found and not found.labelled and needing:
+    if project_round and not project_round.labelled and needing:
         raise InputError(
             f"strategies: {', '.join(needing)} needs labelled images, and the round has none yet; use typiclust or "
             "random"
@@ -143,5 +143,5 @@ def check_detector(config: Config) -> None:
 
 def _paths_made(name: str) -> list[Path]:
     """The folder of a public data set, and what is known to be in it, relative to it."""
-    known = [Path(folder.name, entry) for folder in DATA_SETS[name] for entry in (".", *folder.entries)]
-    return list(dict.fromkeys([Path(), *known]))
+    paths = [Path(folder.name, entry) for folder in DATA_SETS[name] for entry in (".", *folder.entries)]
+    return list(dict.fromkeys([Path(), *paths]))

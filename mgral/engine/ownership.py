@@ -34,14 +34,14 @@ def check_engine(results: Path, engine: str) -> None:
     """Raise InputError where the other engine makes the results of an experiment in the folder `results`."""
     for mark in sorted(results.glob(f"*/{MARK}")):
         try:
-            found = mark.read_text(encoding="utf-8").strip()
+            owner = mark.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
-            found = ""
-        if found not in (SNAKEMAKE, DVC):
+            owner = ""
+        if owner not in (SNAKEMAKE, DVC):
             raise InputError(f"{mark} does not say which engine made the results; delete it, or {mark.parent}")
-        if found != engine:
+        if owner != engine:
             raise InputError(
-                f"{mark.parent} was made by {found}, of which {engine} knows nothing; run {engine} in a folder "
+                f"{mark.parent} was made by {owner}, of which {engine} knows nothing; run {engine} in a folder "
                 f"of its own, or delete {mark.parent}. Nothing was changed"
             )
 

@@ -18,10 +18,18 @@ def constraints() -> str:
 
 def other_versions() -> list[str]:
     """Return the packages that mgral names as its own and that are installed in another version than pinned."""
-    pins = {one.name: str(one.specifier).removeprefix("==") for one in map(Requirement, _pinned()) if _applies(one)}
-    own = [one.name for one in map(Requirement, metadata.requires("mgral") or []) if _applies(one)]
-    installed = {name: found for name in own if (found := installed_version(name))}
-    return [f"{name} {found}, not {pins[name]}" for name, found in installed.items() if found != pins[name]]
+    pins = {
+        requirement.name: str(requirement.specifier).removeprefix("==")
+        for requirement in map(Requirement, _pinned())
+        if _applies(requirement)
+    }
+    own_packages = [
+        requirement.name
+        for requirement in map(Requirement, metadata.requires("mgral") or [])
+        if _applies(requirement)
+    ]
+    installed = {name: version for name in own_packages if (version := installed_version(name))}
+    return [f"{name} {version}, not {pins[name]}" for name, version in installed.items() if version != pins[name]]
 
 
 def installed_version(name: str) -> str | None:

@@ -76,20 +76,20 @@ def plan_jobs(
         Where Snakemake fails.
     """
     command = [sys.executable, "-m", "mgral.engine.plan", *options]
-    done = subprocess.run(command, text=True, capture_output=True, check=False, env=environment, cwd=folder)
-    if done.returncode == 2:
-        raise InputError(done.stderr.rpartition("mgral: ")[2].strip())
-    if done.returncode:
-        raise StepError(f"snakemake --dry-run failed:\n{done.stderr.strip()}")
+    result = subprocess.run(command, text=True, capture_output=True, check=False, env=environment, cwd=folder)
+    if result.returncode == 2:
+        raise InputError(result.stderr.rpartition("mgral: ")[2].strip())
+    if result.returncode:
+        raise StepError(f"snakemake --dry-run failed:\n{result.stderr.strip()}")
     return [
-        PlannedJob(**{**one, **{name: tuple(one[name]) for name in ("inputs", "outputs", "logs")}})
-        for one in json.loads(done.stdout)
+        PlannedJob(**{**fields, **{name: tuple(fields[name]) for name in ("inputs", "outputs", "logs")}})
+        for fields in json.loads(result.stdout)
     ]
 
 
 def _job_of(record: logging.LogRecord) -> dict[str, Any]:
     fields = vars(record)
-    numbers = {name: value for name, value in fields["resources"].items() if isinstance(value, int | float | str)}
+    resources = {name: value for name, value in fields["resources"].items() if isinstance(value, int | float | str)}
     job = PlannedJob(
         rule=fields["rule_name"],
         wildcards={name: str(value) for name, value in fields["wildcards"].items()},
@@ -97,7 +97,7 @@ def _job_of(record: logging.LogRecord) -> dict[str, Any]:
         outputs=tuple(sorted(map(str, fields["output"]))),
         logs=tuple(map(str, fields["log"])),
         command=fields["shellcmd"] or "",
-        resources=numbers,
+        resources=resources,
     )
     return asdict(job)
 

@@ -46,11 +46,13 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
         started = perf_counter()
         callback(**arguments)
         cost = _cost(started)
-        places = {path: integrity.record_path(path) for path in paths if path in integrity.WRITTEN and path.exists()}
-        records = {path: place for path, place in places.items() if place is not None}
-        made = _made(step, arguments) if records else {}
-        for path, place in records.items():
-            write_json(place, _of_file(path) | made | cost)
+        record_paths = {
+            path: integrity.record_path(path) for path in paths if path in integrity.WRITTEN and path.exists()
+        }
+        records = {path: record_path for path, record_path in record_paths.items() if record_path is not None}
+        common = _made(step, arguments) if records else {}
+        for path, record_path in records.items():
+            write_json(record_path, _of_file(path) | common | cost)
 
     return run
 
@@ -68,21 +70,21 @@ def begin_anew() -> None:
 
 
 def _processor_seconds() -> float:
-    return sum(one.ru_utime + one.ru_stime for one in _used())
+    return sum(usage.ru_utime + usage.ru_stime for usage in _used())
 
 
 def _used() -> list[resource.struct_rusage]:
-    return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return [resource.getrusage(process) for process in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 
 
 def _cost(started: float) -> dict[str, float]:
     """Return what this process and its ended children took since a time of `perf_counter`."""
-    used = _used()
+    usages = _used()
     unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kB elsewhere
     return {
         "wall_seconds": round(perf_counter() - started, 3),
         "processor_seconds": round(_processor_seconds() - _EARLIER[0], 3),
-        "peak_memory_mb": round(max(one.ru_maxrss for one in used) / unit, 1),
+        "peak_memory_mb": round(max(usage.ru_maxrss for usage in usages) / unit, 1),
     }
 
 
@@ -163,7 +165,7 @@ def _inputs() -> Iterator[tuple[str, str]]:
 def version() -> str:
     """Return, a line each, mgral's version, its commit, the plug-ins beside it, and the versions of the steps."""
     lines = [f"mgral {metadata.version('mgral')}", f"commit {commit()}"]
-    lines += [f"plug-in {name} {found}" for name, found in registry.plug_ins().items()]
+    lines += [f"plug-in {name} {plug_in_version}" for name, plug_in_version in registry.plug_ins().items()]
     return "\n".join([*lines, f"steps: {', '.join(f'{step} {number}' for step, number in VERSIONS.items())}"])
 
 
@@ -173,9 +175,9 @@ def packages() -> dict[str, str]:
 
     What a step does not import may be missing, as where somebody installs without dependencies.
     """
-    required = [text for text in metadata.requires("mgral") or [] if "extra ==" not in text]
-    names = ["mgral", *(re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in required)]
-    return {name: found for name in names if (found := installed_version(name))} | registry.plug_ins()
+    required = [requirement for requirement in metadata.requires("mgral") or [] if "extra ==" not in requirement]
+    names = ["mgral", *(re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in required)]
+    return {name: release for name in names if (release := installed_version(name))} | registry.plug_ins()
 
 
 def machine(gpus: int) -> dict[str, str]:
@@ -204,11 +206,11 @@ def _gpu(torch: Any) -> str:
 
 def _blas() -> str:
     """Return the kernels of NumPy's and SciPy's linear algebra, which OPENBLAS_CORETYPE can choose."""
-    found = {one["architecture"] for one in threadpool_info() if one["internal_api"] == "openblas"}
-    return f"OpenBLAS {', '.join(sorted(found))}" if found else "not used"
+    kernels = {library["architecture"] for library in threadpool_info() if library["internal_api"] == "openblas"}
+    return f"OpenBLAS {', '.join(sorted(kernels))}" if kernels else "not used"
 
 
 def _vector_instructions(torch: Any) -> str:
     """Return what float32 uses, and the instructions by which `training.precision: auto` becomes bfloat16."""
-    known: str = torch.backends.cpu.get_cpu_capability()
-    return f"{known}, AVX512_BF16" if torch.cpu.get_capabilities().get("avx512_bf16") else known
+    instructions: str = torch.backends.cpu.get_cpu_capability()
+    return f"{instructions}, AVX512_BF16" if torch.cpu.get_capabilities().get("avx512_bf16") else instructions

@@ -84,11 +84,11 @@ def call_snakemake(words: Sequence[str], folder: Path = Path()) -> int:
     """
     files = ["--snakefile", str(snakefile()), "--workflow-profile", str(own_profile("default"))]
     with _only_one(folder) as lock:
-        held = [] if lock is None else [lock]
+        lock_files = [] if lock is None else [lock]
         # With -P no file of the folder is taken for a module of Python's, such as a random.py.
-        command = [sys.executable, "-P", "-m", "snakemake", *files, *(["--nolock"] if held else [])]
+        command = [sys.executable, "-P", "-m", "snakemake", *files, *(["--nolock"] if lock_files else [])]
         command += _with_own_profiles(words, folder)
-        with _waiting() as pass_on, subprocess.Popen(command, cwd=folder, pass_fds=held) as process:
+        with _waiting() as pass_on, subprocess.Popen(command, cwd=folder, pass_fds=lock_files) as process:
             pass_on(process)
             return process.wait()
 
@@ -96,11 +96,11 @@ def call_snakemake(words: Sequence[str], folder: Path = Path()) -> int:
 def _with_own_profiles(words: Sequence[str], folder: Path) -> list[str]:
     """Return the words with the folder of a profile of this package in the place of its name."""
     changed = list(words)
-    for place, word in enumerate(words):
-        before = words[place - 1] if place else ""
+    for index, word in enumerate(words):
+        previous = words[index - 1] if index else ""
         option, name = ("--profile=", word[10:]) if word.startswith("--profile=") else ("", word)
-        if (option or before == "--profile") and name in own_profiles() and not _is_known(name, folder):
-            changed[place] = f"{option}{own_profile(name)}"
+        if (option or previous == "--profile") and name in own_profiles() and not _is_known(name, folder):
+            changed[index] = f"{option}{own_profile(name)}"
     return changed
 
 
@@ -108,9 +108,10 @@ def _is_known(name: str, folder: Path) -> bool:
     """Return whether Snakemake itself finds a profile of this name."""
     from snakemake.common import get_appdirs  # takes a third of a second
 
-    known = get_appdirs()
+    app_folders = get_appdirs()
     return any(
-        (place / name).exists() for place in (folder, Path(known.user_config_dir), Path(known.site_config_dir))
+        (parent / name).exists()
+        for parent in (folder, Path(app_folders.user_config_dir), Path(app_folders.site_config_dir))
     )
 
 
@@ -159,9 +160,9 @@ def _waiting() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
         if asked:  # while the process was made
             process.send_signal(signal.SIGTERM)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    old_handlers = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield pass_on
     finally:
-        for number, handler in before.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)

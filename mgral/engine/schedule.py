@@ -33,8 +33,8 @@ def schedule(jobs: Sequence[PlannedJob], lengths: Sequence[float], at_once: int)
     before = _before(jobs)
     after: list[list[int]] = [[] for _ in jobs]
     for job, needed in enumerate(before):
-        for other in needed:
-            after[other].append(job)
+        for needed_job in needed:
+            after[needed_job].append(job)
     chains = _chains(after, lengths, before)
     waiting = [len(needed) for needed in before]
     ready = [(-chains[job], job) for job, count in enumerate(waiting) if not count]
@@ -54,20 +54,20 @@ def schedule(jobs: Sequence[PlannedJob], lengths: Sequence[float], at_once: int)
 
 
 def _before(jobs: Sequence[PlannedJob]) -> list[set[int]]:
-    makers: Mapping[str, int] = {path: job for job, one in enumerate(jobs) for path in one.outputs}
-    return [{makers[path] for path in one.inputs if path in makers} for one in jobs]
+    makers: Mapping[str, int] = {path: job for job, planned_job in enumerate(jobs) for path in planned_job.outputs}
+    return [{makers[path] for path in planned_job.inputs if path in makers} for planned_job in jobs]
 
 
 def _chains(after: Sequence[Sequence[int]], lengths: Sequence[float], before: Sequence[set[int]]) -> list[float]:
     """Return of each job the longest sum of lengths from its start to the end of all, [jobs]."""
-    left = [len(following) for following in after]
-    ends = [job for job, count in enumerate(left) if not count]
+    waiting = [len(following) for following in after]
+    ends = [job for job, count in enumerate(waiting) if not count]
     chains = list(lengths)
     while ends:
         job = ends.pop()
         chains[job] = lengths[job] + max((chains[following] for following in after[job]), default=0.0)
-        for other in before[job]:
-            left[other] -= 1
-            if not left[other]:
-                ends.append(other)
+        for earlier_job in before[job]:
+            waiting[earlier_job] -= 1
+            if not waiting[earlier_job]:
+                ends.append(earlier_job)
     return chains

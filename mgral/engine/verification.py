@@ -27,9 +27,9 @@ class Fault:
         """Return the problems, and what made the artefact, a line each."""
         lines = [f"  {problem}" for problem in self.problems]
         if self.made_by:
-            made, inputs = self.made_by, len(self.made_by["inputs"])
+            record, inputs = self.made_by, len(self.made_by["inputs"])
             files = f"{inputs} input{'s'[: inputs != 1]}"
-            lines.append(f"  made by step `{made['step']}` at commit {made['commit']} from {files}")
+            lines.append(f"  made by step `{record['step']}` at commit {record['commit']} from {files}")
         return "\n".join([self.artefact, *lines])
 
 
@@ -50,12 +50,12 @@ def verify(folder: Path) -> tuple[int, list[Fault]]:
     digest = functools.cache(integrity.content_hash)
     config = load_config(folder / integrity.CONFIG) if (folder / integrity.CONFIG).is_file() else None
     records = folder / integrity.RECORDS
-    places = sorted(records.rglob("*.json"))
-    if not places:
+    record_paths = sorted(records.rglob("*.json"))
+    if not record_paths:
         raise InputError(f"{records} contains no records of how the artefacts were made, so nothing can be compared")
-    found = (_verify(folder, place.relative_to(records).with_suffix(""), config, digest) for place in places)
-    faults = [fault for fault in found if fault.problems]
-    return len(places), sorted(faults, key=lambda fault: fault.problems[0].startswith("was made"))
+    compared = (_verify(folder, path.relative_to(records).with_suffix(""), config, digest) for path in record_paths)
+    faults = [fault for fault in compared if fault.problems]
+    return len(record_paths), sorted(faults, key=lambda fault: fault.problems[0].startswith("was made"))
 
 
 def _verify(folder: Path, artefact: Path, config: Config | None, digest: Callable[[Path], str]) -> Fault:
@@ -74,12 +74,12 @@ def _problems(
         yield "is missing"
     elif digest(path) != record["sha256"]:
         yield f"was altered since step `{record['step']}` wrote it"
-    now = _settings_now(record, config)
-    if now is not None and now != record["settings"]:
+    settings = _settings_now(record, config)
+    if settings is not None and settings != record["settings"]:
         yield "was made with other settings than config.yaml has now, or by another version of its step"
-    for name, hashed in record["inputs"].items():
-        found = _input(name, record, folder)
-        if found.exists() and digest(found) != hashed:
+    for name, expected in record["inputs"].items():
+        input_path = _input(name, record, folder)
+        if input_path.exists() and digest(input_path) != expected:
             yield f"was made from other content of {name} than the present content"
 
 
@@ -95,8 +95,10 @@ def up_to_date(path: Path, config: Config) -> bool:
         if record is None:
             return True
         inputs = {Path(name): digest for name, digest in record["inputs"].items()}
-        made = path.exists() and record["settings"] == _settings_now(record, config)
-        return made and all(_is_of(one, digest) and holds(one) for one, digest in inputs.items())
+        unchanged = path.exists() and record["settings"] == _settings_now(record, config)
+        return unchanged and all(
+            _is_of(input_path, digest) and holds(input_path) for input_path, digest in inputs.items()
+        )
 
     return holds(path)
 

@@ -67,10 +67,10 @@ def data_warning(config: Config) -> str:
 
 def config_options(files: Sequence[Path], overrides: Mapping[str, Any]) -> str:
     """Return the options with which `mgral config` makes the same configuration."""
-    here = Path.cwd()
+    cwd = Path.cwd()
     options = []
     for path in files:
-        options += ["--configfile", str(path.relative_to(here) if path.is_relative_to(here) else path)]
+        options += ["--configfile", str(path.relative_to(cwd) if path.is_relative_to(cwd) else path)]
     if overrides:
         options += ["--values", json.dumps(overrides, sort_keys=True)]
     return shlex.join(options)
@@ -130,11 +130,11 @@ def depends_on(config: Config, step: str, names: Names | None = None) -> str:
         Those of the job.
     """
     names = names or {}
-    own = with_names(config, names)
+    own_config = with_names(config, names)
     keys = keys_read(config, step, names)
-    settings = {"step_version": VERSIONS[step]} | {key: _setting(own, key) for key in keys}
-    trains = not {"detector", "detector.proxy"}.isdisjoint(keys)
-    packages = [package_of(detectors.GROUP, config.detector.trained.name)] if trains else []
+    settings = {"step_version": VERSIONS[step]} | {key: _setting(own_config, key) for key in keys}
+    trains_detector = not {"detector", "detector.proxy"}.isdisjoint(keys)
+    packages = [package_of(detectors.GROUP, config.detector.trained.name)] if trains_detector else []
     if step == "select":
         settings["type"] = config.strategies[names["strategy"]].type
         packages.append(package_of(registry.GROUP, settings["type"]))
@@ -166,15 +166,15 @@ def keys_read(config: Config, step: str, names: Names | None = None) -> list[str
         left_out |= set() if info.needs_tables else {"embedding"}
         left_out |= set() if "tables" in info.requires else {"reward"}
     keys = []
-    of_detector = ["detector"]
+    detector_keys = ["detector"]
     if config.detector.command_gives is not None:  # what the other steps train, or show images to, is its proxy
-        own = [f"detector.{name}" for name in ("command", "container", "gives")]
-        of_detector = own if step == "external" else ["detector.proxy"]
+        command_keys = [f"detector.{name}" for name in ("command", "container", "gives")]
+        detector_keys = command_keys if step == "external" else ["detector.proxy"]
     for key in STEPS[step].reads:
-        if any(other.startswith(key + ".") for other in left_out):
+        if any(left_out_key.startswith(key + ".") for left_out_key in left_out):
             keys += [f"{key}.{name}" for name in _setting(config, key) if f"{key}.{name}" not in left_out]
         elif key not in left_out:
-            keys += of_detector if key == "detector" else [key]
+            keys += detector_keys if key == "detector" else [key]
     return keys
 
 
@@ -186,10 +186,10 @@ def keys_in_file(config: Config, step: str, names: Names) -> list[str]:
     keys = keys_read(config, step, names)
     owners = {names.get("strategy")}
     owners |= {config.owner_of(kind, names[kind]) for kind in get_args(SharedArtefact) if kind in names}
-    written = config.model_dump(mode="json")["strategies"]
+    strategies = config.model_dump(mode="json")["strategies"]
     sections = {key.split(".")[0] for key in keys} | ({"type"} if step == "select" else set())
     for owner in sorted(owner for owner in owners if owner):
-        keys += [f"strategies.{owner}.{name}" for name in written[owner] if name in sections]
+        keys += [f"strategies.{owner}.{name}" for name in strategies[owner] if name in sections]
     return keys
 
 

@@ -29,14 +29,14 @@ def agreement(first: Iterable[Mapping[str, Any]], second: Iterable[Mapping[str, 
     boxes = sum(map(len, ours.values())) + sum(map(len, theirs.values()))
     pairs = 0
     for key in sorted(ours.keys() & theirs.keys()):
-        shared = overlaps(np.array(ours[key], dtype=np.float64), np.array(theirs[key], dtype=np.float64))
-        shared[shared < OVERLAP] = 0
-        pairs += int((shared[linear_sum_assignment(shared, maximize=True)] > 0).sum())
+        ious = overlaps(np.array(ours[key], dtype=np.float64), np.array(theirs[key], dtype=np.float64))
+        ious[ious < OVERLAP] = 0
+        pairs += int((ious[linear_sum_assignment(ious, maximize=True)] > 0).sum())
     return 2 * pairs / boxes if boxes else None
 
 
 def _grouped(found: Iterable[Mapping[str, Any]]) -> dict[tuple[int, int], list[list[float]]]:
-    gathered = defaultdict(list)
-    for one in found:
-        gathered[one["image_id"], one["category_id"]].append(one["bbox"])
-    return gathered
+    boxes = defaultdict(list)
+    for detection in found:
+        boxes[detection["image_id"], detection["category_id"]].append(detection["bbox"])
+    return boxes

@@ -40,11 +40,11 @@ def score_detections(
     images, boxes (crowds left out); per_class: id, name, map, ap50, boxes.
     """
     truth = of_images(truth, image_ids)
-    found = [
-        {**one, "id": index, "area": one["bbox"][2] * one["bbox"][3], "iscrowd": 0}
-        for index, one in enumerate(detections, start=1)
+    annotations = [
+        {**detection, "id": index, "area": detection["bbox"][2] * detection["bbox"][3], "iscrowd": 0}
+        for index, detection in enumerate(detections, start=1)
     ]
-    evaluation = evaluate(truth, {**truth, "annotations": found})
+    evaluation = evaluate(truth, {**truth, "annotations": annotations})
     boxes = Counter(box["category_id"] for box in truth["annotations"] if not box.get("iscrowd", 0))
     names = {category["id"]: category["name"] for category in truth["categories"]}
     precision = evaluation.eval["precision"]
@@ -67,10 +67,10 @@ def score_detections(
 
 def of_images(truth: Mapping[str, Any], image_ids: Iterable[int]) -> dict[str, Any]:
     """Return the part of a COCO data set that is about some of its images."""
-    wanted = {int(image_id) for image_id in image_ids}
+    wanted_ids = {int(image_id) for image_id in image_ids}
     return {
-        "images": [image for image in truth["images"] if image["id"] in wanted],
-        "annotations": [box for box in truth["annotations"] if box["image_id"] in wanted],
+        "images": [image for image in truth["images"] if image["id"] in wanted_ids],
+        "annotations": [box for box in truth["annotations"] if box["image_id"] in wanted_ids],
         "categories": truth["categories"],
     }
 

@@ -48,17 +48,17 @@ def deal_folds(
         )
     order = np.random.default_rng(derive_seed(seed, "folds")).permutation(len(units)).tolist()
     dealt: list[list[int]] = [[] for _ in range(folds)]
-    for place in sorted(order, key=lambda place: -len(units[place])):  # of one size in the order drawn
-        min(dealt, key=len).extend(units[place])
+    for index in sorted(order, key=lambda index: -len(units[index])):  # of one size in the order drawn
+        min(dealt, key=len).extend(units[index])
     return tuple(tuple(sorted(fold)) for fold in dealt)
 
 
 def as_units(images: npt.NDArray[np.int64], groups: Iterable[Sequence[int]]) -> list[tuple[int, ...]]:
     """Return images [N] as groups of near-copies and single ones, each image once, ascending by the first of each."""
-    known = set(images.tolist())
-    together = [tuple(sorted(known.intersection(group))) for group in groups]
-    grouped = {image for group in together for image in group}
-    return sorted([*(group for group in together if group), *((image,) for image in known - grouped)])
+    ids = set(images.tolist())
+    present_groups = [tuple(sorted(ids.intersection(group))) for group in groups]
+    grouped = {image for group in present_groups for image in group}
+    return sorted([*(group for group in present_groups if group), *((image,) for image in ids - grouped)])
 
 
 def score_held_out(
@@ -85,7 +85,7 @@ def score_held_out(
     """
     images = sorted(image for unit in units for image in unit)
     weights = resampled_weights(images, units, derive_seed(0, "held out", "bootstrap"))
-    boxes = Counter(one["category_id"] for one in truth["annotations"])
+    boxes = Counter(annotation["category_id"] for annotation in truth["annotations"])
     table = precision_table(truth, found, images, weights)
     return {
         "images": len(images),
@@ -93,8 +93,8 @@ def score_held_out(
         "map": _interval(class_means(table.mean(axis=1))),
         "ap50": _interval(class_means(table[:, 0])),
         "per_class": [
-            {"id": one["id"], "name": one["name"], "boxes": boxes[one["id"]], "map": _interval(row)}
-            for one, row in zip(truth["categories"], table.mean(axis=1), strict=True)
+            {"id": category["id"], "name": category["name"], "boxes": boxes[category["id"]], "map": _interval(row)}
+            for category, row in zip(truth["categories"], table.mean(axis=1), strict=True)
         ],
     }
 
@@ -106,10 +106,10 @@ def resampled_weights(
 
     Units are drawn with replacement, as many as there are.
     """
-    place = {image: number for number, unit in enumerate(units) for image in unit}
+    unit_of_image = {image: number for number, unit in enumerate(units) for image in unit}
     drawn = np.random.default_rng(seed).multinomial(len(units), np.full(len(units), 1 / len(units)), resamples)
     counts = np.concatenate([np.ones((1, len(units))), drawn]).T
-    weights: Array = counts[[place[image] for image in images]]
+    weights: Array = counts[[unit_of_image[image] for image in images]]
     return weights
 
 
@@ -117,14 +117,14 @@ def precision_table(
     truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]], images: Sequence[int], weights: Array
 ) -> Array:
     """Return AP by class, overlap and resample, [C, 10, B], given weights [I, B]; NaN where a class has no box."""
-    matched = [match_class(truth["annotations"], found, images, one["id"]) for one in truth["categories"]]
-    return np.stack([one.average_precision(weights) for one in matched])
+    matched = [match_class(truth["annotations"], found, images, category["id"]) for category in truth["categories"]]
+    return np.stack([matched_class.average_precision(weights) for matched_class in matched])
 
 
 def class_means(precision: Array) -> Array:
     """Return the mean over classes, [...], of [C, ...], without those that have no box; NaN where none has."""
-    known = ~np.isnan(precision)
-    total, count = np.where(known, precision, 0).sum(axis=0), known.sum(axis=0)
+    has_boxes = ~np.isnan(precision)
+    total, count = np.where(has_boxes, precision, 0).sum(axis=0), has_boxes.sum(axis=0)
     means: Array = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
     return means
 
@@ -157,9 +157,9 @@ def score_several(
     """
     images = sorted(image for unit in units for image in unit)
     weights = resampled_weights(images, units, derive_seed(0, "audit", "bootstrap"))
-    tables = [precision_table(truth, one, images, weights) for one in found]
+    tables = [precision_table(truth, results, images, weights) for results in found]
     means = {
-        "map": [class_means(one.mean(axis=1)) for one in tables],
-        "ap50": [class_means(one[:, 0]) for one in tables],
+        "map": [class_means(table.mean(axis=1)) for table in tables],
+        "ap50": [class_means(table[:, 0]) for table in tables],
     }
     return {name: _interval(np.mean(rows, axis=0)) for name, rows in means.items()}

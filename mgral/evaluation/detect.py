@@ -61,13 +61,13 @@ def detect_shown(
     config: EvaluationConfig,
 ) -> list[dict[str, Any]]:
     """Run a detector over what it is shown, [B, 3, H, W], of B rows of a data set; see `detect_images`."""
-    shown = canvas.shown(dataset.sizes[rows])
+    shown_sizes = canvas.shown(dataset.sizes[rows])
     limits = Limits(config.score_threshold, config.nms_iou, config.max_detections)
     results: list[dict[str, Any]] = []
-    for row, covered, one in zip(rows, shown, detector.detect(inputs, limits), strict=True):
-        scale = np.tile(dataset.sizes[row] / covered, 2)
-        boxes = np.minimum(one.boxes.cpu().numpy() * scale, np.tile(dataset.sizes[row], 2))
-        results += coco_results(dataset, row, boxes, one.scores.tolist(), one.labels.tolist())
+    for row, shown_size, detections in zip(rows, shown_sizes, detector.detect(inputs, limits), strict=True):
+        scale = np.tile(dataset.sizes[row] / shown_size, 2)
+        boxes = np.minimum(detections.boxes.cpu().numpy() * scale, np.tile(dataset.sizes[row], 2))
+        results += coco_results(dataset, row, boxes, detections.scores.tolist(), detections.labels.tolist())
     return results
 
 

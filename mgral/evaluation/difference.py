@@ -62,13 +62,13 @@ def difference(first: Arm, second: Arm, image_variance: float, units: int) -> Di
     units
         Number of these images, groups of near-copies counted once.
     """
-    parts = np.array([first.variance, second.variance, image_variance])
+    variances = np.array([first.variance, second.variance, image_variance])
     freedom = np.array([len(first.scores) - 1, len(second.scores) - 1, units - 1])
-    value, total = float(first.scores.mean() - second.scores.mean()), float(parts.sum())
+    value, total = float(first.scores.mean() - second.scores.mean()), float(variances.sum())
     if total == 0:
         return Difference(value, value, value)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, total**2 / (parts**2 / freedom).sum()) * np.sqrt(total))
-    return Difference(value, value - half, value + half)
+    half_width = float(stats.t.ppf((1 + LEVEL) / 2, total**2 / (variances**2 / freedom).sum()) * np.sqrt(total))
+    return Difference(value, value - half_width, value + half_width)
 
 
 def measured_scores(
@@ -90,9 +90,9 @@ def measured_scores(
     """
     images = sorted(image for unit in units for image in unit)
     weights = resampled_weights(images, units, derive_seed(0, "difference", "bootstrap"))
-    rows = [
-        np.array([class_means(precision_table(truth, found, images, weights).mean(axis=1)) for found in kind])
+    scores_by_kind = [
+        np.array([class_means(precision_table(truth, results, images, weights).mean(axis=1)) for results in kind])
         for kind in (first, second)
     ]
-    resampled = (rows[0].mean(axis=0) - rows[1].mean(axis=0))[1:]
-    return rows[0][:, 0], rows[1][:, 0], float(np.nanvar(resampled, ddof=1))
+    resampled = (scores_by_kind[0].mean(axis=0) - scores_by_kind[1].mean(axis=0))[1:]
+    return scores_by_kind[0][:, 0], scores_by_kind[1][:, 0], float(np.nanvar(resampled, ddof=1))

@@ -27,8 +27,8 @@ def evaluate_detector(
     The scores, as `score_detections` and `add_voc_scores` describe them, and the detections as COCO results.
     """
     rows = np.arange(len(data.dataset.image_ids))
-    found = detect_images(detector, data.dataset, data.images, rows, config)
-    return _score(found, data), found
+    detections = detect_images(detector, data.dataset, data.images, rows, config)
+    return _score(detections, data), detections
 
 
 def evaluate_found(
@@ -43,10 +43,10 @@ def found_results(
     found: FoundBoxes, dataset: Dataset, rows: npt.NDArray[np.int64], config: EvaluationConfig
 ) -> list[dict[str, Any]]:
     """Return what a command has found in rows of a data set as COCO results, in the order of the rows."""
-    kept, results = found.above(config.score_threshold, config.max_detections), []
+    detections, results = found.above(config.score_threshold, config.max_detections), []
     for row in rows.tolist():
-        one = kept.of_row(row)
-        results += coco_results(dataset, row, one.boxes, one.scores.tolist(), one.labels.tolist())
+        row_boxes = detections.of_row(row)
+        results += coco_results(dataset, row, row_boxes.boxes, row_boxes.scores.tolist(), row_boxes.labels.tolist())
     return results
 
 

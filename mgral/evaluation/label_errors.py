@@ -80,7 +80,7 @@ def likely_errors(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) 
     found
         COCO results of the same images, by detectors that have not learnt them.
     """
-    names = {one["id"]: one["name"] for one in truth["categories"]}
+    names = {category["id"]: category["name"] for category in truth["categories"]}
     images = _by_image(truth, found)
     if not any(len(image.scores) for image in images) or not any(len(image.labels) for image in images):
         return []
@@ -93,42 +93,43 @@ def likely_errors(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) 
         suspects += by_detections
         seen.append(explained | (image.overlap[right >= NOISE] >= OVERLAP).any(axis=0))
     suspects += _not_found(images, seen, names)
-    return sorted(suspects, key=lambda one: (-one.sure, one.image, one.kind, one.box or ()))
+    return sorted(suspects, key=lambda suspect: (-suspect.sure, suspect.image, suspect.kind, suspect.box or ()))
 
 
 def _by_image(truth: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> list[_Image]:
     labelled, detected = defaultdict(list), defaultdict(list)
-    for one in truth["annotations"]:
-        labelled[one["image_id"]].append(one)
-    for one in found:
-        detected[one["image_id"]].append(one)
+    for annotation in truth["annotations"]:
+        labelled[annotation["image_id"]].append(annotation)
+    for detection in found:
+        detected[detection["image_id"]].append(detection)
     images = []
-    for number in sorted(one["id"] for one in truth["images"]):
-        best = sorted(detected[number], key=lambda one: -one["score"])
+    for image_id in sorted(image["id"] for image in truth["images"]):
+        best = sorted(detected[image_id], key=lambda detection: -detection["score"])
         boxes, found_boxes = (
-            np.array([one["bbox"] for one in those], dtype=np.float64).reshape(-1, 4)
-            for those in (labelled[number], best)
+            np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)
+            for entries in (labelled[image_id], best)
         )
         labels, found_labels = (
-            np.array([one["category_id"] for one in those], dtype=np.int64) for those in (labelled[number], best)
+            np.array([entry["category_id"] for entry in entries], dtype=np.int64)
+            for entries in (labelled[image_id], best)
         )
-        scores = np.array([one["score"] for one in best], dtype=np.float64)
+        scores = np.array([detection["score"] for detection in best], dtype=np.float64)
         overlap = overlaps(found_boxes, boxes)
         matched = _matched(np.where(found_labels[:, None] == labels, overlap, 0.0))
-        images.append(_Image(number, labels, boxes, found_labels, found_boxes, scores, overlap, matched))
+        images.append(_Image(image_id, labels, boxes, found_labels, found_boxes, scores, overlap, matched))
     return images
 
 
 def _matched(overlap: Array) -> npt.NDArray[np.int64]:
     """Return the box that each detection takes, [m], given the IoU with those of its class, [m, n]; else -1."""
     free = np.ones(overlap.shape[1], dtype=np.bool_)
-    taken = np.full(len(overlap), -1)
-    for place in np.flatnonzero((overlap >= OVERLAP).any(axis=1)):
-        wanted = np.where(free, overlap[place], 0.0)
-        if wanted.max() >= OVERLAP:
-            taken[place] = wanted.argmax()
-            free[taken[place]] = False
-    return taken
+    matches = np.full(len(overlap), -1)
+    for row in np.flatnonzero((overlap >= OVERLAP).any(axis=1)):
+        free_iou = np.where(free, overlap[row], 0.0)
+        if free_iou.max() >= OVERLAP:
+            matches[row] = free_iou.argmax()
+            free[matches[row]] = False
+    return matches
 
 
 def _rising(scores: Array, outcomes: npt.NDArray[np.bool_]) -> Callable[[Array], Array]:
@@ -136,8 +137,8 @@ def _rising(scores: Array, outcomes: npt.NDArray[np.bool_]) -> Callable[[Array],
     fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, outcomes)
 
     def often(asked: Array) -> Array:
-        found: Array = fit.predict(asked) if len(asked) else asked
-        return found
+        frequencies: Array = fit.predict(asked) if len(asked) else asked
+        return frequencies
 
     return often
 
@@ -146,12 +147,12 @@ def _calibrated(images: Sequence[_Image]) -> tuple[Callable[[Array], Array], Cal
     """Return how often a detection has a label, and how often one at a label has its class, by their scores."""
     scores = np.concatenate([image.scores for image in images])
     matched = np.concatenate([image.matched for image in images])
-    at = np.concatenate([(image.overlap >= OVERLAP).any(axis=1) for image in images])
-    same = np.concatenate(
+    at_label = np.concatenate([(image.overlap >= OVERLAP).any(axis=1) for image in images])
+    same_class = np.concatenate(
         [((image.overlap >= OVERLAP) & (image.found_labels[:, None] == image.labels)).any(axis=1) for image in images]
     )
     right = _rising(scores, matched >= 0)
-    return right, _rising(scores[at], same[at]) if at.any() else right
+    return right, _rising(scores[at_label], same_class[at_label]) if at_label.any() else right
 
 
 def _by_detections(
@@ -176,28 +177,28 @@ def _by_detections(
     def note(kind: ErrorKind, category: int, box: Array, sure: float, reason: str) -> None:
         suspects.append(Suspect(image.image, kind, category, _as_box(box), sure, reason))
 
-    for place in np.flatnonzero(image.matched < 0).tolist():
-        category, overlap = int(image.found_labels[place]), image.overlap[place]
-        often = f"{right[place]:.0%} of what is found as clearly is labelled so"
-        others = np.where(free & (image.labels != category) & (overlap >= OVERLAP), overlap, 0.0)
-        badly = np.where(free & (image.labels == category) & (overlap >= NEAR), overlap, 0.0)
-        if others.any() and agrees[place] >= USUALLY:
-            label = int(others.argmax())
+    for row in np.flatnonzero(image.matched < 0).tolist():
+        category, overlap = int(image.found_labels[row]), image.overlap[row]
+        evidence = f"{right[row]:.0%} of what is found as clearly is labelled so"
+        other_class = np.where(free & (image.labels != category) & (overlap >= OVERLAP), overlap, 0.0)
+        misplaced = np.where(free & (image.labels == category) & (overlap >= NEAR), overlap, 0.0)
+        if other_class.any() and agrees[row] >= USUALLY:
+            label = int(other_class.argmax())
             free[label], explained[label] = False, True
             difference = f"labelled {names[int(image.labels[label])]}, found as {names[category]}"
-            why = f"{agrees[place]:.0%} of what is found as clearly at a label has its class"
-            note("class", int(image.labels[label]), image.boxes[label], float(agrees[place]), f"{difference}; {why}")
-        elif right[place] < USUALLY:
+            why = f"{agrees[row]:.0%} of what is found as clearly at a label has its class"
+            note("class", int(image.labels[label]), image.boxes[label], float(agrees[row]), f"{difference}; {why}")
+        elif right[row] < USUALLY:
             continue
-        elif badly.any():
-            label = int(badly.argmax())
+        elif misplaced.any():
+            label = int(misplaced.argmax())
             free[label], explained[label] = False, True
             difference = f"{names[category]} found beside its label, which it overlaps by {overlap[label]:.0%}"
-            note("place", category, image.boxes[label], float(right[place]), f"{difference}; {often}")
-        elif not (overlap >= BESIDE).any() and not _is_near(image, place, missing):
-            missing.append(place)
+            note("place", category, image.boxes[label], float(right[row]), f"{difference}; {evidence}")
+        elif not (overlap >= BESIDE).any() and not _is_near(image, row, missing):
+            missing.append(row)
             difference = f"{names[category]} found, and not labelled"
-            note("missing", category, image.found_boxes[place], float(right[place]), f"{difference}; {often}")
+            note("missing", category, image.found_boxes[row], float(right[row]), f"{difference}; {evidence}")
     return suspects, explained
 
 
@@ -229,18 +230,18 @@ def _not_found(
         return []
     sizes = np.log(np.maximum(boxes[:, 2] * boxes[:, 3], 1))
     sizes = (sizes - sizes.mean()) / max(sizes.std(), 1e-9)
-    values = np.column_stack([labels[:, None] == sorted(names), sizes, sizes**2])
-    usually = LogisticRegression(max_iter=1000).fit(values, found).predict_proba(values)[:, 1]
-    owners = np.repeat([image.image for image in images], [len(image.labels) for image in images])
+    features = np.column_stack([labels[:, None] == sorted(names), sizes, sizes**2])
+    chances = LogisticRegression(max_iter=1000).fit(features, found).predict_proba(features)[:, 1]
+    image_ids = np.repeat([image.image for image in images], [len(image.labels) for image in images])
     return [
         Suspect(
-            int(owners[row]),
+            int(image_ids[row]),
             "not found",
             int(labels[row]),
             _as_box(boxes[row]),
-            float(usually[row]),
-            f"labelled {names[int(labels[row])]}, and nothing is found there; {usually[row]:.0%} of labels of this "
+            float(chances[row]),
+            f"labelled {names[int(labels[row])]}, and nothing is found there; {chances[row]:.0%} of labels of this "
             "class and size are found",
         )
-        for row in np.flatnonzero(~found & (usually >= USUALLY)).tolist()
+        for row in np.flatnonzero(~found & (chances >= USUALLY)).tolist()
     ]

@@ -13,18 +13,18 @@ def overlaps(ours: Array, theirs: Array) -> Array:
     """Return intersection over union, [n, m], of boxes [n, 4] and [m, 4]: x, y, width, height."""
     starts = np.maximum(ours[:, None, :2], theirs[:, :2])
     ends = np.minimum(ours[:, None, :2] + ours[:, None, 2:], theirs[:, :2] + theirs[:, 2:])
-    shared = (ends - starts).clip(min=0).prod(axis=2)
-    union = ours[:, 2:].prod(axis=1)[:, None] + theirs[:, 2:].prod(axis=1) - shared
-    found: Array = shared / np.maximum(union, np.spacing(1))
-    return found
+    intersection = (ends - starts).clip(min=0).prod(axis=2)
+    union = ours[:, 2:].prod(axis=1)[:, None] + theirs[:, 2:].prod(axis=1) - intersection
+    iou: Array = intersection / np.maximum(union, np.spacing(1))
+    return iou
 
 
 def pairs(ours: Array, theirs: Array) -> int:
     """Return how many boxes [n, 4] have a partner among others [m, 4]: the largest IoU first, down to `OVERLAP`."""
-    shared = overlaps(ours, theirs)
-    found = 0
-    while shared.size and shared.max() >= OVERLAP:
-        row, column = np.unravel_index(shared.argmax(), shared.shape)
-        shared[row], shared[:, column] = -1, -1
-        found += 1
-    return found
+    ious = overlaps(ours, theirs)
+    count = 0
+    while ious.size and ious.max() >= OVERLAP:
+        row, column = np.unravel_index(ious.argmax(), ious.shape)
+        ious[row], ious[:, column] = -1, -1
+        count += 1
+    return count

@@ -34,17 +34,20 @@ def trusted_score(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) 
     The score; 0.5 where there is no labelled box, and None where half are right at no score.
     """
     boxes: dict[tuple[int, int], list[Sequence[float]]] = defaultdict(list)
-    for one in truth["annotations"]:
-        if not one.get("iscrowd", 0):
-            boxes[one["image_id"], one["category_id"]].append(one["bbox"])
+    for annotation in truth["annotations"]:
+        if not annotation.get("iscrowd", 0):
+            boxes[annotation["image_id"], annotation["category_id"]].append(annotation["bbox"])
     if not boxes:
         return WITHOUT_LABELS
-    known = {image["id"] for image in truth["images"]}
-    free = {key: np.array(those, dtype=np.float64) for key, those in boxes.items()}
+    image_ids = {image["id"] for image in truth["images"]}
+    free = {key: np.array(image_boxes, dtype=np.float64) for key, image_boxes in boxes.items()}
     scores, right = [], []
-    for one in sorted((one for one in found if one["image_id"] in known), key=lambda one: -one["score"]):
-        scores.append(one["score"])
-        right.append(_take(free, (one["image_id"], one["category_id"]), one["bbox"]))
+    for detection in sorted(
+        (detection for detection in found if detection["image_id"] in image_ids),
+        key=lambda detection: -detection["score"],
+    ):
+        scores.append(detection["score"])
+        right.append(_take(free, (detection["image_id"], detection["category_id"]), detection["bbox"]))
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)
     # Detections of the same score count together: those before the last of them say nothing.
     last = np.append(np.diff(scores) != 0, True) if scores else np.empty(0, bool)
@@ -56,9 +59,9 @@ def _take(free: dict[tuple[int, int], npt.NDArray[np.float64]], key: tuple[int, 
     """Take the box that a detection is of from those that are free, and return whether there was one."""
     if key not in free or not len(free[key]):
         return False
-    shared = overlaps(np.array([box], dtype=np.float64), free[key])[0]
-    best = int(shared.argmax())
-    if shared[best] < OVERLAP:
+    ious = overlaps(np.array([box], dtype=np.float64), free[key])[0]
+    best = int(ious.argmax())
+    if ious[best] < OVERLAP:
         return False
     free[key] = np.delete(free[key], best, axis=0)
     return True

@@ -122,15 +122,15 @@ def _read(
     count = len(dataset.file_names)
     chunks = [range(first, min(first + canvas.chunk, count)) for first in range(0, count, canvas.chunk)]
     ahead = start(chunks[0]) if chunks else []
-    for place in tracked(range(len(chunks)), "predict", len(chunks), "batch"):
-        current, ahead = ahead, start(chunks[place + 1]) if place + 1 < len(chunks) else []
+    for index in tracked(range(len(chunks)), "predict", len(chunks), "batch"):
+        current, ahead = ahead, start(chunks[index + 1]) if index + 1 < len(chunks) else []
         read: list[tuple[int, Pixels]] = []
         for future in current:
-            one = future.result()
-            if isinstance(one, PictureError):
-                findings.fault(WITHOUT_SETTINGS.get(one.kind, one.kind), one.place)
+            outcome = future.result()
+            if isinstance(outcome, PictureError):
+                findings.fault(WITHOUT_SETTINGS.get(outcome.kind, outcome.kind), outcome.place)
             else:
-                read.append(one)
+                read.append(outcome)
         if read:
             yield np.array([row for row, _ in read]), np.stack([pixels for _, pixels in read])
 
@@ -147,12 +147,12 @@ def _image(dataset: Dataset, row: int) -> dict[str, Any]:
 
 def found_json(predicted: FoundObjects, categories: Sequence[Category], threshold: float) -> dict[str, Any]:
     """Return COCO JSON of what was found with a score of `threshold` and more; its annotations have a score."""
-    kept = [one for one in predicted.objects if one["score"] >= threshold]
+    objects = [detection for detection in predicted.objects if detection["score"] >= threshold]
     return {
         "images": predicted.images,
         "annotations": [
-            {**one, "id": number, "area": round(one["bbox"][2] * one["bbox"][3], 2), "iscrowd": 0}
-            for number, one in enumerate(kept, start=1)
+            {**detection, "id": number, "area": round(detection["bbox"][2] * detection["bbox"][3], 2), "iscrowd": 0}
+            for number, detection in enumerate(objects, start=1)
         ],
-        "categories": [one._asdict() for one in categories],
+        "categories": [category._asdict() for category in categories],
     }

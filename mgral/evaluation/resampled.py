@@ -44,8 +44,8 @@ class Matched:
 
     def _precision(self, weights: Array) -> Array:
         total = self.boxes @ weights
-        found = np.array([_area(self.images, hits, weights, total) for hits in self.right])
-        return np.where(total > 0, found, np.nan)
+        precisions = np.array([_area(self.images, hits, weights, total) for hits in self.right])
+        return np.where(total > 0, precisions, np.nan)
 
 
 def _area(images: npt.NDArray[np.int64], hits: npt.NDArray[np.bool_], weights: Array, total: Array) -> Array:
@@ -57,11 +57,11 @@ def _area(images: npt.NDArray[np.int64], hits: npt.NDArray[np.bool_], weights: A
     if not steps:
         return np.zeros(weights.shape[1])
     # Detections in front of the first box that is found, from there to the next, and so on.
-    place: npt.NDArray[np.int64] = np.cumsum(hits) - hits
-    counted = place < steps
+    segment: npt.NDArray[np.int64] = np.cumsum(hits) - hits
+    counted = segment < steps
 
     def passed(chosen: npt.NDArray[np.bool_]) -> Array:
-        rows, columns = place[chosen], images[chosen]
+        rows, columns = segment[chosen], images[chosen]
         counts = csr_array((np.ones(len(rows)), (rows, columns)), shape=(steps, len(weights)))
         return np.cumsum(counts @ weights, axis=0)
 
@@ -91,8 +91,8 @@ def match_class(
     rows: list[int] = []
     right = [np.zeros((len(OVERLAPS), 0), dtype=np.bool_)]
     for place in sorted(detected):
-        best = sorted(detected[place], key=lambda one: -one["score"])[:MOST]
-        scores += [one["score"] for one in best]
+        best = sorted(detected[place], key=lambda detection: -detection["score"])[:MOST]
+        scores += [detection["score"] for detection in best]
         rows += [place] * len(best)
         right.append(_take(overlaps(_boxes(best), _boxes(labelled[place]))))
     order = np.argsort(-np.array(scores, dtype=np.float64), kind="stable")
@@ -106,11 +106,11 @@ def match_class(
 def _by_image(
     entries: Iterable[Mapping[str, Any]], places: Mapping[int, int], category: int
 ) -> defaultdict[int, list[Mapping[str, Any]]]:
-    gathered = defaultdict(list)
-    for one in entries:
-        if one["category_id"] == category and one["image_id"] in places:
-            gathered[places[one["image_id"]]].append(one)
-    return gathered
+    entries_by_place = defaultdict(list)
+    for entry in entries:
+        if entry["category_id"] == category and entry["image_id"] in places:
+            entries_by_place[places[entry["image_id"]]].append(entry)
+    return entries_by_place
 
 
 def _take(overlap: Array) -> npt.NDArray[np.bool_]:
@@ -119,13 +119,13 @@ def _take(overlap: Array) -> npt.NDArray[np.bool_]:
     right = np.zeros((len(limits), len(overlap)), dtype=np.bool_)
     free = np.ones((len(limits), overlap.shape[1]), dtype=np.bool_)
     rows = np.arange(len(limits))
-    for place in np.flatnonzero((overlap >= limits[0]).any(axis=1)):
-        wanted = np.where(free & (overlap[place] >= limits[:, None]), overlap[place], -1.0)
-        best = wanted.shape[1] - 1 - wanted[:, ::-1].argmax(axis=1)  # of equal ones the last, as COCO takes it
-        right[:, place] = wanted[rows, best] >= 0
-        free[rows[right[:, place]], best[right[:, place]]] = False
+    for detection in np.flatnonzero((overlap >= limits[0]).any(axis=1)):
+        free_iou = np.where(free & (overlap[detection] >= limits[:, None]), overlap[detection], -1.0)
+        best = free_iou.shape[1] - 1 - free_iou[:, ::-1].argmax(axis=1)  # of equal ones the last, as COCO takes it
+        right[:, detection] = free_iou[rows, best] >= 0
+        free[rows[right[:, detection]], best[right[:, detection]]] = False
     return right
 
 
 def _boxes(entries: Sequence[Mapping[str, Any]]) -> Array:
-    return np.array([one["bbox"] for one in entries], dtype=np.float64).reshape(-1, 4)
+    return np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)

@@ -61,7 +61,7 @@ class TrainedDetector:
     @property
     def categories(self) -> tuple[Category, ...]:
         """Its classes, by label."""
-        return tuple(sorted(Category(one["id"], one["name"]) for one in self.truth["categories"]))
+        return tuple(sorted(Category(category["id"], category["name"]) for category in self.truth["categories"]))
 
     def load(self, device: torch.device | str = "cpu") -> DetectorModel:
         """Return it on a device, in evaluation mode."""
@@ -93,21 +93,21 @@ def find_trained(results: Path, seed: int | None = None, place: str | None = Non
     repetition = results / f"seed{config.seeds[0] if seed is None else seed}"
     folder = _folder(repetition, place)
     derived = (results / "dataset" / "input_size.json", repetition / DERIVED)
-    config = load_derived(config, [one for one in derived if one.is_file()])
+    config = load_derived(config, [file for file in derived if file.is_file()])
     return TrainedDetector(folder, config, read_json(results / "dataset" / "test.json"))
 
 
 def _folder(repetition: Path, place: str | None) -> Path:
-    found = [one.parent.relative_to(repetition).as_posix() for one in repetition.rglob(WEIGHTS)]
-    if not found:
+    folders = [weights.parent.relative_to(repetition).as_posix() for weights in repetition.rglob(WEIGHTS)]
+    if not folders:
         raise InputError(
             f"{repetition} contains no trained detector ({WEIGHTS}); run the experiment, correct --seed, or name the "
             "folder of results, of a project's round such as results/round3"
         )
-    names = sorted(found)
+    names = sorted(folders)
     if place is None and len(names) == 1:
         return repetition / names[0]
     if place not in names:
-        what = f"no {place!r}" if place else f"{len(names)} detectors"
-        raise InputError(f"{repetition} has {what}; name one by --detector: {', '.join(names)}")
+        contents = f"no {place!r}" if place else f"{len(names)} detectors"
+        raise InputError(f"{repetition} has {contents}; name one by --detector: {', '.join(names)}")
     return repetition / place

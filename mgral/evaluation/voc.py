@@ -33,9 +33,12 @@ def add_voc_scores(scores: dict[str, Any], truth: Mapping[str, Any], detections:
     -------
     ap50_11point, ap50_area: in 0..1, None where there is no box; overall the mean over the classes that have boxes.
     """
-    truths, found = _by_class(truth["annotations"]), _by_class(detections)
-    per_class = [{**one, **score_class(truths[one["id"]], found[one["id"]])} for one in scores["per_class"]]
-    overall = {name: _mean([one[name] for one in per_class]) for name in VOC_SCORES}
+    boxes_by_class, detections_by_class = _by_class(truth["annotations"]), _by_class(detections)
+    per_class = [
+        {**row, **score_class(boxes_by_class[row["id"]], detections_by_class[row["id"]])}
+        for row in scores["per_class"]
+    ]
+    overall = {name: _mean([row[name] for row in per_class]) for name in VOC_SCORES}
     return {**scores, **overall, "per_class": per_class}
 
 
@@ -76,7 +79,7 @@ def area_ap(precision: Array, recall: Array) -> float:
 
 def _find_boxes(boxes: Entries, detections: Entries) -> npt.NDArray[np.bool_]:
     """Return of a class's detections that count, by falling score, then in their order, whether they find a box."""
-    ordered = sorted(detections, key=lambda one: -one["score"])
+    ordered = sorted(detections, key=lambda detection: -detection["score"])
     best, overlap = _best_boxes(boxes, ordered)
     claims = overlap >= OVERLAP
     ignored = np.array([bool(box["iscrowd"]) for box in boxes], dtype=np.bool_)
@@ -92,14 +95,14 @@ def _best_boxes(boxes: Entries, detections: Entries) -> tuple[npt.NDArray[np.int
     rows_of, ranks_of = defaultdict(list), defaultdict(list)
     for row, box in enumerate(boxes):
         rows_of[box["image_id"]].append(row)
-    for rank, one in enumerate(detections):
-        ranks_of[one["image_id"]].append(rank)
+    for rank, detection in enumerate(detections):
+        ranks_of[detection["image_id"]].append(rank)
     best, overlap = np.zeros(len(detections), dtype=np.int64), np.zeros(len(detections))
-    there, sought = _with_last_pixel(boxes), _with_last_pixel(detections)
+    labelled, detected = _with_last_pixel(boxes), _with_last_pixel(detections)
     for image in rows_of.keys() & ranks_of.keys():
         rows, ranks = np.array(rows_of[image]), np.array(ranks_of[image])
-        shared = overlaps(sought[ranks], there[rows])
-        best[ranks], overlap[ranks] = rows[shared.argmax(axis=1)], shared.max(axis=1)
+        ious = overlaps(detected[ranks], labelled[rows])
+        best[ranks], overlap[ranks] = rows[ious.argmax(axis=1)], ious.max(axis=1)
     return best, overlap
 
 
@@ -110,10 +113,10 @@ def _with_last_pixel(entries: Entries) -> Array:
 
 
 def _by_class(entries: Entries) -> defaultdict[int, Entries]:
-    gathered = defaultdict(list)
+    entries_by_class = defaultdict(list)
     for entry in entries:
-        gathered[entry["category_id"]].append(entry)
-    return gathered
+        entries_by_class[entry["category_id"]].append(entry)
+    return entries_by_class
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -83,8 +83,8 @@ def write_batch(
     if folder.exists() or folder.is_symlink():
         raise InputError(f"{folder} exists already; delete it or name another folder")
     check_pictures([task.path for task in batch.tasks], "the batch")
-    for name in formats:
-        check_tasks(batch, name)
+    for format_name in formats:
+        check_tasks(batch, format_name)
     owners, sources = _owners(batch, people, shared), thumbnails(batch.tasks, settings or PictureSettings())
     with atomic_path(folder) as partial:
         partial.mkdir()
@@ -92,17 +92,17 @@ def write_batch(
             share = _share(batch, owners, person)
             if person and not share.tasks:  # more people than pictures
                 continue
-            place = partial / person
-            place.mkdir(exist_ok=True)
-            shown = blinded(share)
-            (place / SELECTION).write_bytes(selection_csv(shown if person else share, owners))
-            sheet = contact_sheet(shown, notes, sources, results, person)
-            (place / SHEET).write_text(sheet, encoding="utf-8", newline="\n")
+            share_folder = partial / person
+            share_folder.mkdir(exist_ok=True)
+            blinded_share = blinded(share)
+            (share_folder / SELECTION).write_bytes(selection_csv(blinded_share if person else share, owners))
+            sheet = contact_sheet(blinded_share, notes, sources, results, person)
+            (share_folder / SHEET).write_text(sheet, encoding="utf-8", newline="\n")
             if person or people == 1:
-                _place_pictures(share, place / PICTURES)
-                address = prefix(f"{person}/{PICTURES}" if person else PICTURES)
-                for name in formats:
-                    write_tasks(shown, place / TASKS / name, name, prefix=address)
+                _place_pictures(share, share_folder / PICTURES)
+                task_prefix = prefix(f"{person}/{PICTURES}" if person else PICTURES)
+                for format_name in formats:
+                    write_tasks(blinded_share, share_folder / TASKS / format_name, format_name, prefix=task_prefix)
     return owners
 
 
@@ -138,32 +138,32 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
     """
     names: dict[int, str] = {}
     taken: set[str] = set()
-    open_places = list(range(len(paths)))
+    unnamed = list(range(len(paths)))
     for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
-        tried = {place: _shortened("_".join(_folders(paths[place])[-depth:])) for place in open_places}
-        times = Counter(map(_key, tried.values()))
-        found = {place: name for place, name in tried.items() if times[_key(name)] == 1 and _key(name) not in taken}
-        names |= found
-        taken |= set(map(_key, found.values()))
-        open_places = [place for place in open_places if place not in found]
-    for place in open_places:
-        own = PurePath(_shortened(_folders(paths[place])[-1]))
-        number, name = 1, own.name
+        tried = {index: _shortened("_".join(_folders(paths[index])[-depth:])) for index in unnamed}
+        counts = Counter(map(_key, tried.values()))
+        unique = {index: name for index, name in tried.items() if counts[_key(name)] == 1 and _key(name) not in taken}
+        names |= unique
+        taken |= set(map(_key, unique.values()))
+        unnamed = [index for index in unnamed if index not in unique]
+    for index in unnamed:
+        base = PurePath(_shortened(_folders(paths[index])[-1]))
+        number, name = 1, base.name
         while _key(name) in taken:
             number += 1
-            name = f"{own.stem}_{number}{own.suffix}"
-        names[place] = name
+            name = f"{base.stem}_{number}{base.suffix}"
+        names[index] = name
         taken.add(_key(name))
-    return [names[place] for place in range(len(paths))]
+    return [names[index] for index in range(len(paths))]
 
 
 def _shortened(name: str) -> str:
     """Return a name that a file system takes, with a digest in the place of what is too long."""
-    own = PurePath(name)
+    path = PurePath(name)
     if len(name.encode()) <= LONGEST:
         return name
-    start = own.stem.encode()[: LONGEST // 2].decode(errors="ignore")
-    return f"{start}_{hashlib.sha256(name.encode()).hexdigest()[:8]}{own.suffix}"
+    start = path.stem.encode()[: LONGEST // 2].decode(errors="ignore")
+    return f"{start}_{hashlib.sha256(name.encode()).hexdigest()[:8]}{path.suffix}"
 
 
 def _folders(path: PurePath) -> tuple[str, ...]:
@@ -186,11 +186,11 @@ def check_pictures(paths: Iterable[Path], what: str) -> None:
 
 
 def _owners(batch: Batch, people: int, shared: float) -> Owners:
-    ordered = sorted(batch.tasks, key=lambda task: task.rank)
+    tasks = sorted(batch.tasks, key=lambda task: task.rank)
     if people == 1:
-        return {task.image: () for task in ordered}
-    dealt = deal(len(ordered), people, shared)
-    return {task.image: tuple(map(_name, who)) for task, who in zip(ordered, dealt, strict=True)}
+        return {task.image: () for task in tasks}
+    owners = deal(len(tasks), people, shared)
+    return {task.image: tuple(map(_name, person_numbers)) for task, person_numbers in zip(tasks, owners, strict=True)}
 
 
 def _name(person: int) -> str:

@@ -51,37 +51,41 @@ def round_batch(
         Boxes to propose, by image. The audit set gets none, because proposed boxes could influence its labels.
     """
     config = load_config(round_folder(folder, number) / CONFIG)
-    name = next(iter(config.strategies))
+    strategy_name = next(iter(config.strategies))
     selection = read_json(
-        results_folder(folder, number) / f"seed{number}" / "strategies" / name / "cycle0" / "selection.json"
+        results_folder(folder, number) / f"seed{number}" / "strategies" / strategy_name / "cycle0" / "selection.json"
     )
-    free = {image for image, state in project.images.items() if state.state == "untouched"}
-    audit = sorted(image for image in free if project.images[image].role == "audit")
-    chosen = [(i, s) for i, s in zip(selection["images"], selection["scores"], strict=True) if i in free]
-    controls = [image for image in selection.get("controls", ()) if image in free]
-    reason = _reason(config, name, selection)
+    untouched = {image for image, state in project.images.items() if state.state == "untouched"}
+    audit = sorted(image for image in untouched if project.images[image].role == "audit")
+    chosen = [
+        (image, score)
+        for image, score in zip(selection["images"], selection["scores"], strict=True)
+        if image in untouched
+    ]
+    controls = [image for image in selection.get("controls", ()) if image in untouched]
+    reason = _reason(config, strategy_name, selection)
     rows: list[Row] = [(image, None, "drawn at random for the audit set") for image in audit]
     tied = set(selection["images"][len(selection["images"]) - selection.get(TIED, 0) :])
-    by_strategy: list[Row] = [(image, score, SAME_SCORE if image in tied else reason) for image, score in chosen]
-    only = [image for image in controls if image not in dict(chosen)]
-    drawn: list[Row] = [(image, None, reason) for image in only]
-    rows += mixed(by_strategy, drawn, derive_seed(number, "controls", "order"))
-    notes = [_why(config, name, selection)]
+    strategy_rows: list[Row] = [(image, score, SAME_SCORE if image in tied else reason) for image, score in chosen]
+    only_controls = [image for image in controls if image not in dict(chosen)]
+    control_rows: list[Row] = [(image, None, reason) for image in only_controls]
+    rows += mixed(strategy_rows, control_rows, derive_seed(number, "controls", "order"))
+    notes = [_why(config, strategy_name, selection)]
     if tied:
         notes.append(f"{number_of(len(tied), 'of them was', 'of them were')} {SAME_SCORE}")
     if controls:
         notes.append(
             f"{number_of(len(controls), 'was', 'were')} drawn at random, as a control, among the others"
-            + (f"; {both} of them chosen too" if (both := len(controls) - len(only)) else "")
+            + (f"; {chosen_too} of them chosen too" if (chosen_too := len(controls) - len(only_controls)) else "")
         )
     elif settings.control and images_in(config.budget) == 1:
         notes.append("no control was drawn beside it, as a batch of 1 has no place for one (`batch` in project.yaml)")
-    if gone := len(selection["images"]) - len(chosen):
+    if left_out := len(selection["images"]) - len(chosen):
         notes.append(
-            f"{number_of(gone, 'chosen picture was', 'chosen pictures were')} labelled or withdrawn meanwhile"
+            f"{number_of(left_out, 'chosen picture was', 'chosen pictures were')} labelled or withdrawn meanwhile"
         )
     tasks = [
-        replace(task, chosen=task.image not in only, control=task.image in controls)
+        replace(task, chosen=task.image not in only_controls, control=task.image in controls)
         for task in _tasks(folder, settings, project, rows, boxes, dict.fromkeys(audit, (AUDIT,)))
     ]
     return _batch(settings, project, number, tasks), notes
@@ -91,9 +95,9 @@ def mixed(ordered: Sequence[Row], others: Sequence[Row], seed: int) -> list[Row]
     """Return ordered rows with others inserted at uniformly random places; each keeps its own order."""
     count = len(ordered) + len(others)
     rng = np.random.default_rng(seed)
-    places = set(rng.choice(count, len(others), replace=False).tolist()) if others else set()
-    own, rest = iter(ordered), iter(others)
-    return [next(rest) if place in places else next(own) for place in range(count)]
+    positions = set(rng.choice(count, len(others), replace=False).tolist()) if others else set()
+    ordered_rows, other_rows = iter(ordered), iter(others)
+    return [next(other_rows) if position in positions else next(ordered_rows) for position in range(count)]
 
 
 def again_batch(
@@ -108,7 +112,7 @@ def again_batch(
     """
     rows: list[Row] = []
     for image, missing in sorted(images.items()):
-        names = ", ".join(project.classes[one] for one in sorted(missing))
+        names = ", ".join(project.classes[class_id] for class_id in sorted(missing))
         rows.append((image, None, f"look for {names}; the other boxes were confirmed before"))
     return second_look(folder, settings, project, rows)
 
@@ -132,9 +136,9 @@ def labelled_boxes(project: Project, image: int) -> list[FoundBox]:
     label = project.images[image].confirmed
     assert label is not None
     return [
-        FoundBox(Box(x, y, w, h, project.classes[one]), 1.0)
-        for x, y, w, h, one in project.final_boxes(label)
-        if one in project.classes
+        FoundBox(Box(x, y, w, h, project.classes[class_id]), 1.0)
+        for x, y, w, h, class_id in project.final_boxes(label)
+        if class_id in project.classes
     ]
 
 
@@ -171,17 +175,19 @@ def _tasks(
 
 def _own_names(project: Project, images: Sequence[int], names: Sequence[str]) -> list[str]:
     """Return the names, changed where another image was sent under one of them: so a name means one image only."""
-    sent = {Path(name).stem.casefold(): image for image, state in project.images.items() for name in state.names}
+    image_by_stem = {
+        Path(name).stem.casefold(): image for image, state in project.images.items() for name in state.names
+    }
     used = {Path(name).stem.casefold() for name in names}
-    found = []
+    task_names = []
     for image, name in zip(images, names, strict=True):
-        own = Path(name)
-        stem = own.stem
-        while sent.get(stem.casefold(), image) != image or (stem != own.stem and stem.casefold() in used):
+        path = Path(name)
+        stem = path.stem
+        while image_by_stem.get(stem.casefold(), image) != image or (stem != path.stem and stem.casefold() in used):
             stem += f"_{image}"
         used.add(stem.casefold())
-        found.append(stem + own.suffix)
-    return found
+        task_names.append(stem + path.suffix)
+    return task_names
 
 
 def missing_pictures(folder: Path, settings: ProjectSettings, project: Project) -> frozenset[int]:
@@ -199,7 +205,7 @@ def picture_path(folder: Path, settings: ProjectSettings, file: str) -> Path:
 
     Raises InputError where its folder is none of the project any more.
     """
-    name, _, below = file.partition("/")
+    name, _, path_in_folder = file.partition("/")
     folders = {**settings.pictures, **settings.test_pictures}
     if name not in folders:
         raise InputError(
@@ -207,7 +213,7 @@ def picture_path(folder: Path, settings: ProjectSettings, file: str) -> Path:
             f"the pictures elsewhere ({program()} project scan), or take those of this folder out of the project: "
             f"{program()} project withdraw PICTURES"
         )
-    return folder / folders[name] / below
+    return folder / folders[name] / path_in_folder
 
 
 def _reason(config: Config, name: str, selection: Mapping[str, Any]) -> str:

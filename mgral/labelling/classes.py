@@ -11,15 +11,15 @@ from mgral.labelling.state import Project
 def add_classes(project: Project, names: Sequence[str]) -> dict[str, Any]:
     """Return the change that adds classes; images labelled before are incomplete for them."""
     _check_new(project, names)
-    first = _next_id(project)
-    return _change(add=[{"id": first + place, "name": name} for place, name in enumerate(names)])
+    first_id = _next_id(project)
+    return _change(add=[{"id": first_id + index, "name": name} for index, name in enumerate(names)])
 
 
 def rename_class(project: Project, old: str, new: str) -> dict[str, Any]:
     """Return the change that gives a class another name."""
-    number = _id_of(project, old)
+    class_id = _id_of(project, old)
     _check_new(project, [new], leaving=[old] if new != old else [])
-    return _change(rename=[{"id": number, "name": new}])
+    return _change(rename=[{"id": class_id, "name": new}])
 
 
 def merge_classes(project: Project, names: Sequence[str], into: str) -> dict[str, Any]:
@@ -32,23 +32,23 @@ def merge_classes(project: Project, names: Sequence[str], into: str) -> dict[str
     into
         Name of the new class, which may be that of one of them.
     """
-    numbers = [_id_of(project, name) for name in names]
-    if len(set(numbers)) < 2:
+    class_ids = [_id_of(project, name) for name in names]
+    if len(set(class_ids)) < 2:
         raise InputError("classes: a merge is of two classes or more; to give one another name: classes rename")
     _check_new(project, [into], leaving=names)
-    new = _next_id(project)
-    return _change(add=[{"id": new, "name": into}], become=[[number, [new]] for number in numbers])
+    new_id = _next_id(project)
+    return _change(add=[{"id": new_id, "name": into}], become=[[class_id, [new_id]] for class_id in class_ids])
 
 
 def split_class(project: Project, name: str, into: Sequence[str]) -> dict[str, Any]:
     """Return the change that makes several classes of one; images that show it must be checked again."""
-    number = _id_of(project, name)
+    class_id = _id_of(project, name)
     if len(set(into)) < 2:
         raise InputError("classes: a split gives two classes or more; to give one another name: classes rename")
     _check_new(project, into, leaving=[name])
-    first = _next_id(project)
-    new = [{"id": first + place, "name": one} for place, one in enumerate(into)]
-    return _change(add=new, become=[[number, [one["id"] for one in new]]])
+    first_id = _next_id(project)
+    new_classes = [{"id": first_id + index, "name": new_name} for index, new_name in enumerate(into)]
+    return _change(add=new_classes, become=[[class_id, [new_class["id"] for new_class in new_classes]]])
 
 
 def classes_called(project: Project, name: str, sent_at: int = -1) -> set[int]:
@@ -63,22 +63,29 @@ def classes_called(project: Project, name: str, sent_at: int = -1) -> set[int]:
     sent_at
         Line of the ledger, from 0, in which the picture was sent; -1 if it was not sent.
     """
-    known = project.named.get(name, [])
-    now = [one for one in known if one.end is None]
-    then = [one for one in known if one.start <= sent_at and (one.end is None or sent_at < one.end)]
-    return {project.class_today(one.id) for one in [*now, *then] or known[-1:]}
+    named_classes = project.named.get(name, [])
+    current = [named for named in named_classes if named.end is None]
+    when_sent = [
+        named for named in named_classes if named.start <= sent_at and (named.end is None or sent_at < named.end)
+    ]
+    return {project.class_today(named.id) for named in [*current, *when_sent] or named_classes[-1:]}
 
 
 def name_today(project: Project, name: str) -> str:
     """Return today's name of the class that a name means; the name itself where it means none, or several."""
-    found = classes_called(project, name)
-    return today(project, found.pop()) if len(found) == 1 else name
+    class_ids = classes_called(project, name)
+    return today(project, class_ids.pop()) if len(class_ids) == 1 else name
 
 
 def today(project: Project, number: int) -> str:
     """Return the name that a class has today, given its id; for a class that was split, the last name that it had."""
     number = project.class_today(number)
-    last = max((one.start, name) for name, own in project.named.items() for one in own if one.id == number)
+    last = max(
+        (named.start, name)
+        for name, named_classes in project.named.items()
+        for named in named_classes
+        if named.id == number
+    )
     return last[1]
 
 
@@ -91,9 +98,9 @@ def _next_id(project: Project) -> int:
 
 
 def _id_of(project: Project, name: str) -> int:
-    for number, own in project.classes.items():
-        if own == name:
-            return number
+    for class_id, class_name in project.classes.items():
+        if class_name == name:
+            return class_id
     raise InputError(
         f"classes: there is no class {name!r}; there are {', '.join(project.classes.values()) or 'none'}"
     )
@@ -102,11 +109,11 @@ def _id_of(project: Project, name: str) -> int:
 def _check_new(project: Project, names: Sequence[str], leaving: Sequence[str] = ()) -> None:
     if blank := [name for name in names if name != name.strip() or not name]:
         raise InputError(f"classes: a name is not empty, and has no space at its ends; correct {blank[0]!r}")
-    if odd := [name for name in names if not name.isprintable()]:
-        raise InputError(f"classes: {odd[0]!r} has characters that cannot be shown; choose another name")
-    known = {name.casefold(): name for name in {*project.classes.values()} - {*leaving}}
+    if unprintable := [name for name in names if not name.isprintable()]:
+        raise InputError(f"classes: {unprintable[0]!r} has characters that cannot be shown; choose another name")
+    spellings = {name.casefold(): name for name in {*project.classes.values()} - {*leaving}}
     for name in names:
-        other = known.setdefault(name.casefold(), name)
+        other = spellings.setdefault(name.casefold(), name)
         if other != name:
             raise InputError(
                 f"classes: {name} and {other} differ by capital letters only; choose another name, or take one for "
@@ -114,5 +121,5 @@ def _check_new(project: Project, names: Sequence[str], leaving: Sequence[str] = 
             )
     if taken := sorted({name for name in names if name in {*project.classes.values()} - {*leaving}}):
         raise InputError(f"classes: {', '.join(taken)} exists already; choose another name")
-    if twice := [name for name, times in Counter(names).items() if times > 1]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise InputError(f"classes: {', '.join(twice)} is named more than once; name each class once")

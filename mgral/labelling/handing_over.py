@@ -26,25 +26,27 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
         Where it cannot be written.
     """
     settings, project = load_project_settings(folder), load_project(folder)
-    boxes = _labelled(settings, project)
-    left_out = sum(state.state in CONFIRMED and image not in boxes for image, state in project.images.items())
-    if not boxes and left_out:
+    boxes_by_image = _labelled(settings, project)
+    left_out = sum(
+        state.state in CONFIRMED and image not in boxes_by_image for image, state in project.images.items()
+    )
+    if not boxes_by_image and left_out:
         raise InputError(
             f"no labelled picture can be exported: people disagree on {left_out}, or they must be checked again; "
             f"see {program()} project status"
         )
-    if not boxes:
+    if not boxes_by_image:
         raise InputError(f"no picture is labelled yet; import labels first: {program()} project {IMPORT}")
-    paths = [picture_path(folder, settings, project.files[image]) for image in boxes]
+    paths = [picture_path(folder, settings, project.files[image]) for image in boxes_by_image]
     refuse_filled(output)
     if pictures != "none":
         check_pictures(paths, "the labelled set")
     train: list[LabelledPicture] = []
     audit: list[LabelledPicture] = []
-    for (image, own), path, name in zip(boxes.items(), paths, unique_names(paths), strict=True):
+    for (image, image_boxes), path, name in zip(boxes_by_image.items(), paths, unique_names(paths), strict=True):
         size = {"width": project.pictures[image].width, "height": project.pictures[image].height}
-        part = audit if project.images[image].role else train
-        part.append(LabelledPicture(id=image, path=path, name=name, boxes=own, **size))
+        subset = audit if project.images[image].role else train
+        subset.append(LabelledPicture(id=image, path=path, name=name, boxes=image_boxes, **size))
     classes = [name for _, name in sorted(project.classes.items())]
     lost = export_labels(label_format, output, train, classes, audit=audit, pictures=pictures)
     lines = [f"{output}: {number_of(len(train), 'picture')} to train on, {len(audit)} of the audit or test set"]
@@ -59,10 +61,10 @@ def export_project(folder: Path, output: Path, label_format: FormatName, picture
 
 def _labelled(settings: ProjectSettings, project: Project) -> dict[int, tuple[Box, ...]]:
     """Return the boxes of each image whose label is complete and undisputed, by its number."""
-    found = {}
+    boxes_by_image = {}
     for image, state in sorted(project.images.items()):
         label = usable_label(project, state, settings.conflicts)
         if label is not None and not project.incomplete(label):
             rows = project.final_boxes(label)
-            found[image] = tuple(Box(x, y, w, h, project.classes[one]) for x, y, w, h, one in rows)
-    return found
+            boxes_by_image[image] = tuple(Box(x, y, w, h, project.classes[class_id]) for x, y, w, h, class_id in rows)
+    return boxes_by_image

@@ -118,11 +118,11 @@ def changes_by(
         findings.fault(OTHER_PROJECT, f"{found.source} (project {found.project})")
         return Changes()
     changes, names, classes = Changes(), Names(project), _Classes(project, renamed, findings, str(found.source))
-    others = _names_of_others(project, found, names, findings)
-    latest: dict[tuple[int, str], Label] = {}
-    order: dict[tuple[int, str], tuple[datetime, bool]] = {}
+    reasons_by_name = _names_of_others(project, found, names, findings)
+    latest_labels: dict[tuple[int, str], Label] = {}
+    recencies: dict[tuple[int, str], tuple[datetime, bool]] = {}
     for returned in found.labels:
-        image = _image_of(project, returned, names, others, found, findings, leave_out_unknown)
+        image = _image_of(project, returned, names, reasons_by_name, found, findings, leave_out_unknown)
         if image is None or not _size_fits(project, image, returned, findings):
             for box in returned.boxes if image is not None or not leave_out_unknown else ():
                 classes.find(box.label, -1)  # all faults are named at once
@@ -144,17 +144,17 @@ def changes_by(
             seconds=returned.seconds,
             reason=returned.reason,
         )
-        key, place = (image, label.by), (moment or datetime.min.replace(tzinfo=UTC), bool(label.boxes))
-        if not label.same_as(latest.get(key, label)):
+        key, recency = (image, label.by), (moment or datetime.min.replace(tzinfo=UTC), bool(label.boxes))
+        if not label.same_as(latest_labels.get(key, label)):
             findings.repair(TWICE, returned.file)
-        if place >= order.get(key, place):  # two within a second are not equally late
-            latest[key], order[key] = label, place
+        if recency >= recencies.get(key, recency):  # two within a second are not equally late
+            latest_labels[key], recencies[key] = label, recency
     classes.note()
-    seen: dict[int, list[Label]] = defaultdict(list)
-    for (image, _), label in latest.items():
-        if _apply(project, image, label, changes, findings, seen[image]):
-            seen[image].append(label)
-    for image, labels in seen.items():
+    labels_by_image: dict[int, list[Label]] = defaultdict(list)
+    for (image, _), label in latest_labels.items():
+        if _apply(project, image, label, changes, findings, labels_by_image[image]):
+            labels_by_image[image].append(label)
+    for image, labels in labels_by_image.items():
         _note_contradictions(project, image, labels, findings, conflicts)
     return changes
 
@@ -165,34 +165,34 @@ class _Classes:
     def __init__(self, project: Project, renamed: Mapping[str, str], findings: Findings, source: str) -> None:
         self._project, self._renamed, self._findings, self._source = project, renamed, findings, source
         self._notes: dict[tuple[str, Finding], str] = {}
-        self._now = {name: number for number, name in project.classes.items()}
+        self._now = {name: class_id for class_id, name in project.classes.items()}
 
     def find(self, name: str, sent_at: int) -> int:
         """Return the class of a box, 0 where there is none or several; see `classes_called`."""
         if name in self._renamed:
-            found = {self._now[ours] for ours in [self._renamed[name]] if ours in self._now}
+            class_ids = {self._now[our_name] for our_name in [self._renamed[name]] if our_name in self._now}
         else:
-            found = classes_called(self._project, name, sent_at)
-        if len(found) != 1 and name in self._renamed:
+            class_ids = classes_called(self._project, name, sent_at)
+        if len(class_ids) != 1 and name in self._renamed:
             self._notes[name, self._no_such_class()] = f"{name}={self._renamed[name]}"
             return 0
-        if len(found) != 1:
-            self._notes[name, SEVERAL_MEANINGS if found else UNKNOWN_CLASSES] = name
+        if len(class_ids) != 1:
+            self._notes[name, SEVERAL_MEANINGS if class_ids else UNKNOWN_CLASSES] = name
             return 0
-        (number,) = found
-        if name not in self._renamed and self._now.get(name) != number:
-            self._notes[name, FORMER_NAMES] = f"{name}, now {today(self._project, number)}"
-        return number
+        (class_id,) = class_ids
+        if name not in self._renamed and self._now.get(name) != class_id:
+            self._notes[name, FORMER_NAMES] = f"{name}, now {today(self._project, class_id)}"
+        return class_id
 
     def _no_such_class(self) -> Finding:
-        known = ", ".join(self._now) or "none"
-        return Finding("names given by --rename are no classes of this project", f"give one that it has: {known}")
+        names = ", ".join(self._now) or "none"
+        return Finding("names given by --rename are no classes of this project", f"give one that it has: {names}")
 
     def note(self) -> None:
         """Note what was not clear."""
-        for (_, kind), place in sorted(self._notes.items(), key=lambda one: one[0][0]):
+        for (_, kind), text in sorted(self._notes.items(), key=lambda item: item[0][0]):
             note = self._findings.repair if kind is FORMER_NAMES else self._findings.fault
-            note(kind, f"{self._source}: {place}")
+            note(kind, f"{self._source}: {text}")
 
 
 def _rounded(box: Box) -> tuple[float, float, float, float]:
@@ -204,32 +204,36 @@ def _names_of_others(project: Project, found: ReturnedFile, names: Names, findin
 
     Those that are like the name of a picture which the file does not have otherwise are noted.
     """
-    copies: dict[int, set[str]] = defaultdict(set)
+    copy_stems: dict[int, set[str]] = defaultdict(set)
     for file, image in project.copies.items():
-        copies[image].add(PurePosixPath(file).stem)
-    by_picture: dict[tuple[int, str], dict[str, NamedImages]] = defaultdict(dict)
+        copy_stems[image].add(PurePosixPath(file).stem)
+    matches_by_picture: dict[tuple[int, str], dict[str, NamedImages]] = defaultdict(dict)
     touched = set()
-    for one in found.labels:
-        known = names.look_up(one.file)
+    for returned in found.labels:
+        match = names.look_up(returned.file)
         # Label Studio keeps no folder of what is uploaded, and names it anew.
-        is_clear = (found.format == "label_studio" and known.uploaded) or (
-            found.project is not None and one.image in project.images
+        is_clear = (found.format == "label_studio" and match.uploaded) or (
+            found.project is not None and returned.image in project.images
         )
-        if len(known.images) == 1 and not is_clear:
-            (image,) = known.images
-            stem = PurePosixPath(one.file).stem
-            by_picture[image, stem if stem in copies[image] else ""][one.file] = known  # a copy has a name of its own
-            touched |= {image} if one.state != "untouched" else set()
-    others = {}
-    for (image, _), given in by_picture.items():
+        if len(match.images) == 1 and not is_clear:
+            (image,) = match.images
+            stem = PurePosixPath(returned.file).stem
+            # a copy has a name of its own
+            matches_by_picture[image, stem if stem in copy_stems[image] else ""][returned.file] = match
+            touched |= {image} if returned.state != "untouched" else set()
+    reasons_by_name = {}
+    for (image, _), matches in matches_by_picture.items():
         file = project.files[image]
-        for name, known in given.items() if image in touched else ():
-            is_like = len(given) > 1 and (known.of_folder or known.uploaded or known.other_suffix)
-            if is_like or (known.sent and any("/" in other and one.complete for other, one in given.items())):
-                others[name] = f"{name}: not {file}, which the file has by another name"
-            elif known.uploaded or known.other_suffix or (known.of_folder and file.count("/") > 1):
+        for name, match in matches.items() if image in touched else ():
+            is_like = len(matches) > 1 and (match.of_folder or match.uploaded or match.other_suffix)
+            if is_like or (
+                match.sent
+                and any("/" in other_name and other_match.complete for other_name, other_match in matches.items())
+            ):
+                reasons_by_name[name] = f"{name}: not {file}, which the file has by another name"
+            elif match.uploaded or match.other_suffix or (match.of_folder and file.count("/") > 1):
                 findings.repair(LIKE_NAMES, f"{name}: {file}")
-    return others
+    return reasons_by_name
 
 
 def _image_of(
@@ -245,13 +249,15 @@ def _image_of(
     if found.project is not None and returned.image in project.images:
         if returned.image in images or not images:
             return returned.image
-        other = ", ".join(sorted(project.files[one] for one in images)[:3])
-        findings.fault(OTHER_PICTURE, f"{returned.file}: {project.files[returned.image]}, and {other}")
+        other_files = ", ".join(sorted(project.files[image] for image in images)[:3])
+        findings.fault(OTHER_PICTURE, f"{returned.file}: {project.files[returned.image]}, and {other_files}")
         return None
     if len(images) == 1:
         return next(iter(images))
     if images:
-        findings.fault(AMBIGUOUS, f"{returned.file}: {', '.join(sorted(project.files[i] for i in images)[:3])}")
+        findings.fault(
+            AMBIGUOUS, f"{returned.file}: {', '.join(sorted(project.files[image] for image in images)[:3])}"
+        )
     elif leave_out_unknown:
         findings.repair(PICTURES_LEFT_OUT, others.get(returned.file, returned.file))
     else:
@@ -281,21 +287,21 @@ def _apply(
         New labels of the image in the same file.
     """
     state, file = project.images[image], project.files[image]
-    before = state.labels.get(label.by)
-    if before is not None:
-        known = replace(before, boxes=tuple(project.final_boxes(before)))  # the file's classes are today's too
-        if label.same_as(known) and (label.at or state.sent_at < before.imported[1]):
+    earlier = state.labels.get(label.by)
+    if earlier is not None:
+        updated = replace(earlier, boxes=tuple(project.final_boxes(earlier)))  # the file's classes are today's too
+        if label.same_as(updated) and (label.at or state.sent_at < earlier.imported[1]):
             changes.unchanged += 1
             changes.by_label[image, label.by] = {"image": image, "by": label.by, "known": True}
             return False
-        if label.state == "draft" and before.state in CONFIRMED:
+        if label.state == "draft" and earlier.state in CONFIRMED:
             findings.repair(DRAFTS, file)
             return False
-        if label.at and before.at and label.at < before.at:
-            findings.repair(STALE, f"{file}: {label.at}, and {before.at} is known")
+        if label.at and earlier.at and label.at < earlier.at:
+            findings.repair(STALE, f"{file}: {label.at}, and {earlier.at} is known")
             return False
         changes.corrected += 1
-    elif not any(one.state in CONFIRMED for one in (*state.labels.values(), *others)):
+    elif not any(other.state in CONFIRMED for other in (*state.labels.values(), *others)):
         changes.new += 1
     elif "" in state.labels or not label.by:
         changes.corrected += 1
@@ -316,19 +322,19 @@ def _note_contradictions(
     project: Project, image: int, labels: Sequence[Label], findings: Findings, conflicts: str
 ) -> None:
     by_person = {**project.images[image].labels, **{label.by: label for label in labels}}
-    named = [one for one in by_person.values() if one.by and one.state in CONFIRMED]
-    if contradicting(project, named):
-        people = ", ".join(sorted(one.by for one in named))
-        used = Finding(CONTRADICTIONS.title, CONTRADICTIONS.advice)
+    confirmed = [label for label in by_person.values() if label.by and label.state in CONFIRMED]
+    if contradicting(project, confirmed):
+        people = ", ".join(sorted(label.by for label in confirmed))
+        finding = Finding(CONTRADICTIONS.title, CONTRADICTIONS.advice)
         if conflicts == "leave_out":
-            used = Finding(CONTRADICTIONS.title, "kept, and not used until one of them is corrected (`conflicts`)")
-        findings.repair(used, f"{project.files[image]}: {people}")
+            finding = Finding(CONTRADICTIONS.title, "kept, and not used until one of them is corrected (`conflicts`)")
+        findings.repair(finding, f"{project.files[image]}: {people}")
 
 
 def disagreeing(image: ImageState, project: Project) -> bool:
     """Return whether people have labelled an image differently, see `contradicting`."""
     return image.state in CONFIRMED and contradicting(
-        project, [one for one in image.labels.values() if one.by and one.state in CONFIRMED]
+        project, [label for label in image.labels.values() if label.by and label.state in CONFIRMED]
     )
 
 
@@ -344,22 +350,23 @@ def contradicting(project: Project, labels: Sequence[Label]) -> bool:
 def _of_shared_classes(project: Project, *labels: Label) -> list[list[BoxRow]]:
     """Return the boxes of each label, without classes that another says nothing about."""
     # A label that is being imported has no `knew` yet: its person is taken to have known all classes.
-    unasked = frozenset[int]().union(*(project.incomplete(label) for label in labels if label.knew))
-    return [[box for box in project.final_boxes(label) if box[4] not in unasked] for label in labels]
+    unasked_classes = frozenset[int]().union(*(project.incomplete(label) for label in labels if label.knew))
+    return [[box for box in project.final_boxes(label) if box[4] not in unasked_classes] for label in labels]
 
 
 def _same_objects(first: Sequence[BoxRow], second: Sequence[BoxRow]) -> bool:
-    ours, theirs = _by_class(first), _by_class(second)
-    return ours.keys() == theirs.keys() and all(
-        len(boxes) == len(theirs[number]) == pairs(boxes, theirs[number]) for number, boxes in ours.items()
+    first_by_class, second_by_class = _by_class(first), _by_class(second)
+    return first_by_class.keys() == second_by_class.keys() and all(
+        len(boxes) == len(second_by_class[class_id]) == pairs(boxes, second_by_class[class_id])
+        for class_id, boxes in first_by_class.items()
     )
 
 
 def _by_class(boxes: Sequence[BoxRow]) -> dict[int, npt.NDArray[np.float64]]:
-    gathered: dict[int, list[tuple[float, ...]]] = defaultdict(list)
-    for *sides, number in boxes:
-        gathered[number].append(tuple(sides))
-    return {number: np.array(rows) for number, rows in gathered.items()}
+    rows_by_class: dict[int, list[tuple[float, ...]]] = defaultdict(list)
+    for *coordinates, class_id in boxes:
+        rows_by_class[class_id].append(tuple(coordinates))
+    return {class_id: np.array(rows) for class_id, rows in rows_by_class.items()}
 
 
 def _moment(at: str) -> datetime | None:
@@ -373,7 +380,11 @@ def _moment(at: str) -> datetime | None:
 
 def classes_of(files: Iterable[ReturnedFile]) -> list[str]:
     """Return the names of the classes that files declare or show, each once, in their order."""
-    names = [name for file in files for name in (*file.classes, *(b.label for one in file.labels for b in one.boxes))]
+    names = [
+        name
+        for file in files
+        for name in (*file.classes, *(box.label for returned in file.labels for box in returned.boxes))
+    ]
     return list(dict.fromkeys(names))
 
 

@@ -161,14 +161,14 @@ def writing(folder: Path) -> Iterator[Writer]:
 def _end_of_lines(stream: Any) -> int:
     """Return the length in bytes of all complete lines; a line that a crash cut off may follow them."""
     size: int = stream.seek(0, os.SEEK_END)
-    step, place = 1 << 16, size
-    while place > 0:
-        start = max(0, place - step)
+    step, position = 1 << 16, size
+    while position > 0:
+        start = max(0, position - step)
         stream.seek(start)
-        found = stream.read(place - start).rfind(b"\n")
-        if found >= 0:
-            return start + int(found) + 1
-        place = start
+        line_break = stream.read(position - start).rfind(b"\n")
+        if line_break >= 0:
+            return start + int(line_break) + 1
+        position = start
     return 0
 
 

@@ -39,21 +39,21 @@ class Names:
     def __init__(self, project: Project) -> None:
         self._whole, self._without_suffix, self._cleaned = _Known({}, {}), _Known({}, {}), _Known({}, {})
         copies = ((image, file) for file, image in project.copies.items())
-        for image, given in (*project.files.items(), *copies):
-            file = normalize("NFC", given)
-            below, last = file.partition("/")[2], file.rpartition("/")[2]
-            for name in (file, below, last):
+        for image, raw_file in (*project.files.items(), *copies):
+            file = normalize("NFC", raw_file)
+            path_in_folder, last_part = file.partition("/")[2], file.rpartition("/")[2]
+            for name in (file, path_in_folder, last_part):
                 self._whole.found.setdefault(name, set()).add(image)
-            for name in (below, last):
+            for name in (path_in_folder, last_part):
                 self._without_suffix.found.setdefault(splitext(name)[0], set()).add(image)
-            for name in (last, splitext(last)[0]):
+            for name in (last_part, splitext(last_part)[0]):
                 self._cleaned.found.setdefault(_cleaned(name), set()).add(image)
         for image, state in project.images.items():
-            for name in (normalize("NFC", one) for one in state.names):
+            for name in (normalize("NFC", sent_name) for sent_name in state.names):
                 self._whole.sent.setdefault(name, set()).add(image)
                 self._without_suffix.sent.setdefault(PurePosixPath(name).stem, set()).add(image)
-                for kept in (name, PurePosixPath(name).stem):
-                    self._cleaned.sent.setdefault(_cleaned(kept), set()).add(image)
+                for variant in (name, PurePosixPath(name).stem):
+                    self._cleaned.sent.setdefault(_cleaned(variant), set()).add(image)
 
     def find(self, name: str) -> set[int]:
         """Return the images that a name can mean; one where it is clear."""
@@ -66,17 +66,17 @@ class Names:
         if none is called so, by these without a suffix.
         """
         path = PurePosixPath(plain := normalize("NFC", name.replace("\\", "/").removeprefix("./")))
-        if (known := _look_up(self._whole, path, plain, (path.name,))).images:
-            return known
+        if (match := _look_up(self._whole, path, plain, (path.name,))).images:
+            return match
         if UPLOADED.match(path.name):
-            last = _not_uploaded(path.name)
-            if (known := _look_up(self._cleaned, PurePosixPath(last), last, (last,))).images:
-                return known._replace(of_folder=path.name != plain and not known.sent, uploaded=True)
-        known = _look_up(self._without_suffix, path, plain, (path.name, path.stem))
-        plainer = unquote(name)
-        if not known.images and plainer != name:
-            return self.look_up(plainer)
-        return known._replace(other_suffix=path.suffix.lower() in PICTURES)
+            last_part = _not_uploaded(path.name)
+            if (match := _look_up(self._cleaned, PurePosixPath(last_part), last_part, (last_part,))).images:
+                return match._replace(of_folder=path.name != plain and not match.sent, uploaded=True)
+        match = _look_up(self._without_suffix, path, plain, (path.name, path.stem))
+        unquoted = unquote(name)
+        if not match.images and unquoted != name:
+            return self.look_up(unquoted)
+        return match._replace(other_suffix=path.suffix.lower() in PICTURES)
 
 
 class _Known(NamedTuple):
@@ -94,15 +94,19 @@ def _look_up(known: _Known, path: PurePosixPath, plain: str, last: tuple[str, ..
     if path.name != plain and plain in known.found:
         return NamedImages(known.found[plain])
     ends = ("/".join(path.parts[start:]) for start in range(1, len(path.parts) - 1))
-    below = next((known.found[end] for end in ends if end in known.found), set[int]())
-    ways = [(cut(one), cut is not str) for one in last for cut in (str, _not_uploaded)]
+    path_images = next((known.found[end] for end in ends if end in known.found), set[int]())
+    spellings = [(clean(part), clean is not str) for part in last for clean in (str, _not_uploaded)]
     nothing: tuple[set[int], bool] = set(), False
-    sent, uploaded = next(((known.sent[way], cut) for way, cut in ways if way in known.sent), nothing)
-    if below or sent:
-        images = below & sent or below | sent
-        return NamedImages(images, False, uploaded and not below, path.name != plain and not below)
-    found, uploaded = next(((known.found[way], cut) for way, cut in ways if way in known.found), nothing)
-    return NamedImages(found, path.name != plain, uploaded)
+    sent_images, uploaded = next(
+        ((known.sent[spelling], is_cut) for spelling, is_cut in spellings if spelling in known.sent), nothing
+    )
+    if path_images or sent_images:
+        images = path_images & sent_images or path_images | sent_images
+        return NamedImages(images, False, uploaded and not path_images, path.name != plain and not path_images)
+    named_images, uploaded = next(
+        ((known.found[spelling], is_cut) for spelling, is_cut in spellings if spelling in known.found), nothing
+    )
+    return NamedImages(named_images, path.name != plain, uploaded)
 
 
 def _not_uploaded(name: str) -> str:

@@ -51,10 +51,10 @@ def draw_audit(settings: ProjectSettings, project: Project, missing: set[int]) -
     """
     if any(image.role for image in project.images.values()):
         return []
-    free = {number for number, image in project.images.items() if image.state == "untouched"} - missing
-    count = min(audit_size(settings, len(project.images)), len(free))
+    candidates = {number for number, image in project.images.items() if image.state == "untouched"} - missing
+    count = min(audit_size(settings, len(project.images)), len(candidates))
     rng = np.random.default_rng(derive_seed(0, "audit"))
-    return sorted(map(int, rng.choice(sorted(free), count, replace=False)))
+    return sorted(map(int, rng.choice(sorted(candidates), count, replace=False)))
 
 
 def usable_label(project: Project, image: ImageState, conflicts: str) -> Label | None:
@@ -85,28 +85,32 @@ def make_snapshot(
         for image, state in sorted(project.images.items())
         if (label := usable_label(project, state, settings.conflicts)) is not None
     }
-    gone = set(missing)
-    learnt = [label for image, label in labels.items() if not project.images[image].role and image not in gone]
-    waiting = waiting_classes(project, learnt)
+    missing_images = set(missing)
+    training_labels = [
+        label for image, label in labels.items() if not project.images[image].role and image not in missing_images
+    ]
+    waiting = waiting_classes(project, training_labels)
     labelled: list[Labelled] = []
     audit: list[Labelled] = []
     left_out: list[int] = []
     for image, state in sorted(project.images.items()):
-        if image not in labels or image in gone:
-            if state.role or state.state != "untouched" or image in gone:
+        if image not in labels or image in missing_images:
+            if state.role or state.state != "untouched" or image in missing_images:
                 left_out.append(image)
             continue
         boxes = tuple(box for box in project.final_boxes(labels[image]) if box[4] not in waiting)
         if any(box[4] not in project.classes for box in boxes):  # of a split class: nobody knows yet which it is
             left_out.append(image)
             continue
-        one = Labelled(image, boxes, tuple(sorted(project.incomplete(labels[image]) - waiting)))
-        (audit if state.role else labelled).append(one)
+        labelled_image = Labelled(image, boxes, tuple(sorted(project.incomplete(labels[image]) - waiting)))
+        (audit if state.role else labelled).append(labelled_image)
     return Snapshot(
         project=project.id,
         round=number,
         chunks=tuple(chunks),
-        classes=tuple((one, name) for one, name in sorted(project.classes.items()) if one not in waiting),
+        classes=tuple(
+            (class_id, name) for class_id, name in sorted(project.classes.items()) if class_id not in waiting
+        ),
         labelled=tuple(labelled),
         audit=tuple(audit),
         left_out=tuple(left_out),
@@ -125,16 +129,16 @@ def waiting_classes(project: Project, labels: Sequence[Label]) -> frozenset[int]
     labels
         The usable labels of images to train on.
     """
-    missing = Counter(one for label in labels for one in project.incomplete(label))
-    return frozenset(one for one, count in missing.items() if 2 * count > len(labels))
+    missing = Counter(class_id for label in labels for class_id in project.incomplete(label))
+    return frozenset(class_id for class_id, count in missing.items() if 2 * count > len(labels))
 
 
 def write_chunks(folder: Path, project: Project) -> list[str]:
     """Write the chunks of pictures that are in none yet, and return the digests of all, in order."""
     digests, listed = _known_chunks(folder, project)
-    fresh = [picture for number, picture in sorted(project.pictures.items()) if number not in listed]
-    for start in range(0, len(fresh), CHUNK):
-        digests.append(_write_chunk(folder, fresh[start : start + CHUNK]))
+    new_pictures = [picture for number, picture in sorted(project.pictures.items()) if number not in listed]
+    for start in range(0, len(new_pictures), CHUNK):
+        digests.append(_write_chunk(folder, new_pictures[start : start + CHUNK]))
     return digests
 
 
@@ -172,8 +176,8 @@ def comparing_config(
     name
         Name of the experiment, and of its folder in the project's folder.
     """
-    learnt = len(complete(snapshot.labelled)) - max(map(len, snapshot.without))
-    values = {**_values(settings, name, learnt), "seeds": [*range(len(snapshot.without))], "strategies": ["random"]}
+    count = len(complete(snapshot.labelled)) - max(map(len, snapshot.without))
+    values = {**_values(settings, name, count), "seeds": [*range(len(snapshot.without))], "strategies": ["random"]}
     return _filled(folder, project, resolve_config(values))
 
 
@@ -227,12 +231,12 @@ def check_config(folder: Path, settings: ProjectSettings, project: Project) -> N
 
 def check_exif(folder: Path, settings: ProjectSettings, project: Project) -> None:
     """Raise InputError where project.yaml asks for other rotations of the pictures than before."""
-    before = project.exif
-    if not before and project.rounds:
-        before = read_values(round_folder(folder, min(project.rounds)) / CONFIG)["data"]["exif"]
-    if before and before != settings.exif:
+    exif = project.exif
+    if not exif and project.rounds:
+        exif = read_values(round_folder(folder, min(project.rounds)) / CONFIG)["data"]["exif"]
+    if exif and exif != settings.exif:
         raise InputError(
-            f"{folder / FILE}: `exif` was {before} before, and all sizes and boxes are of pictures turned so; set it "
+            f"{folder / FILE}: `exif` was {exif} before, and all sizes and boxes are of pictures turned so; set it "
             f"back, or make a new project with `{program()} project init --exif {settings.exif}`"
         )
 
@@ -244,7 +248,7 @@ def frozen_size(folder: Path, config: Config, project: Project) -> dict[str, dic
         detector = yaml.safe_load(path.read_text("utf-8"))["detector"]
         if detector.get("name") == config.detector.name and detector.get("width"):
             return {"detector": {key: detector[key] for key in ("width", "height")}}
-    sizes = np.array([(one.width, one.height) for one in project.pictures.values()], dtype=np.int64)
+    sizes = np.array([(picture.width, picture.height) for picture in project.pictures.values()], dtype=np.int64)
     return derive_from_images(config, sizes)
 
 
@@ -279,7 +283,7 @@ def snapshot_digest(folder: Path, number: int) -> str:
 
 def check_rounds(folder: Path, project: Project) -> None:
     """Raise InputError where the snapshot or the configuration of a round was altered."""
-    altered = [str(number) for number, known in project.rounds.items() if snapshot_digest(folder, number) != known]
+    altered = [str(number) for number, digest in project.rounds.items() if snapshot_digest(folder, number) != digest]
     if altered:
         raise InputError(
             f"the snapshot or config.yaml of round {', '.join(altered)} was altered; restore it from a copy or "

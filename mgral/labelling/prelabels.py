@@ -32,16 +32,17 @@ def proposed_boxes(
         Score from which a detection is proposed, as `mgral.evaluation.precision.trusted_score` gives it: correcting
         bad boxes takes longer than drawing good ones. None proposes nothing.
     """
-    boxes: dict[int, list[FoundBox]] = defaultdict(list)
-    for one in found:
-        image, label = one["image_id"], classes.get(one["category_id"])
-        if threshold is None or label is None or one["score"] < threshold:
+    boxes_by_image: dict[int, list[FoundBox]] = defaultdict(list)
+    for detection in found:
+        image, label = detection["image_id"], classes.get(detection["category_id"])
+        if threshold is None or label is None or detection["score"] < threshold:
             continue
-        box = _cut(one["bbox"], sizes[image], label)
+        box = _cut(detection["bbox"], sizes[image], label)
         if min(box.width, box.height) >= LEAST_SIDE:
-            boxes[image].append(FoundBox(box, one["score"]))
+            boxes_by_image[image].append(FoundBox(box, detection["score"]))
     return {
-        image: tuple(sorted(own, key=lambda one: (-one.score, one.box))[:MOST_BOXES]) for image, own in boxes.items()
+        image: tuple(sorted(found_boxes, key=lambda found_box: (-found_box.score, found_box.box))[:MOST_BOXES])
+        for image, found_boxes in boxes_by_image.items()
     }
 
 

@@ -31,10 +31,10 @@ def class_results(metrics: Mapping[str, Any], boxes: Mapping[str, int]) -> list[
     boxes
         Labelled boxes in the audit set by the name of the class; every class of the project, in its order.
     """
-    known = {one["name"]: one["map"] for one in metrics["per_class"]}
+    ap_by_class = {row["name"]: row["map"] for row in metrics["per_class"]}
     rows = []
     for name, count in boxes.items():
-        ap = known.get(name) if count >= LEAST_BOXES else None
+        ap = ap_by_class.get(name) if count >= LEAST_BOXES else None
         words = (
             f"too few boxes ({count} of {LEAST_BOXES})"
             if count < LEAST_BOXES
@@ -49,8 +49,8 @@ def class_results(metrics: Mapping[str, Any], boxes: Mapping[str, int]) -> list[
 def result_lines(rows: Sequence[ClassResult]) -> list[str]:
     """Return a table of classes, boxes and AP as lines for a terminal, with a header."""
     table = [("class", "boxes", "AP in %"), *((row.name, str(row.boxes), row.words) for row in rows)]
-    names, counts = (_widest(row[column] for row in table) for column in (0, 1))
-    return [f"{name:<{names}}  {count:>{counts}}  {words}" for name, count, words in table]
+    name_width, count_width = (_widest(row[column] for row in table) for column in (0, 1))
+    return [f"{name:<{name_width}}  {count:>{count_width}}  {words}" for name, count, words in table]
 
 
 def _widest(texts: Iterable[str]) -> int:

@@ -45,12 +45,12 @@ def import_files(
     findings, lines = Findings(), []
     with writing(folder) as writer:
         settings, ledger = load_project_settings(folder), project_lines(folder)
-        added: list[Line] = []
-        read: list[ReturnedFile] = []
+        new_lines: list[Line] = []
+        returned_files: list[ReturnedFile] = []
         for path in files:
-            project, digest = replay([*ledger, *added]), _digest(path, renamed)
+            project, digest = replay([*ledger, *new_lines]), _digest(path, renamed)
             try:
-                found = read_labels(
+                returned_file = read_labels(
                     path,
                     size_finder(project),
                     format=label_format,
@@ -65,17 +65,19 @@ def import_files(
                     raise
                 findings.fault(NO_LABELS, str(error))  # those of the other files are named too
                 continue
-            read.append(found)
-            merge_findings(findings, found.findings)
-            before = project.imported.get(digest, set())
-            changes = changes_by(project, found, findings, renamed, leave_out_unknown, settings.conflicts, before)
-            again = "was imported before; " if before else ""
-            lines.append(f"{source_name(path)} ({found.format}): {again}{_summary(changes)}")
+            returned_files.append(returned_file)
+            merge_findings(findings, returned_file.findings)
+            imported_before = project.imported.get(digest, set())
+            changes = changes_by(
+                project, returned_file, findings, renamed, leave_out_unknown, settings.conflicts, imported_before
+            )
+            note = "was imported before; " if imported_before else ""
+            lines.append(f"{source_name(path)} ({returned_file.format}): {note}{_summary(changes)}")
             if changes.events:
-                added.append(new_line("labels", changes.events, source_name(path), digest))
-        note_unused(renamed, read, findings)
+                new_lines.append(new_line("labels", changes.events, source_name(path), digest))
+        note_unused(renamed, returned_files, findings)
         findings.raise_faults("the labels", "")
-        for line in added:
+        for line in new_lines:
             writer.add(line.what, line.events, line.file, line.sha256)
     return lines, findings
 
@@ -91,14 +93,14 @@ def _today(project: Project, renamed: Mapping[str, str], name: str) -> str:
 
 
 def _summary(changes: Changes) -> str:
-    parts = {
+    counts = {
         "new": changes.new,
         "corrected": changes.corrected,
         "of a second person": changes.added,
         "unchanged": changes.unchanged,
         "not checked": changes.untouched,
     }
-    said = ", ".join(f"{count} {words}" for words, count in parts.items() if count) or "no label"
+    summary = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no label"
     states = Counter(event.get("state") for event in changes.events)  # none where a label was there already
-    rest = ", ".join(f"{states[state]} {state}" for state in ("draft", "skipped") if states[state])
-    return f"{said}; of them {rest}" if rest else said
+    other_states = ", ".join(f"{states[state]} {state}" for state in ("draft", "skipped") if states[state])
+    return f"{summary}; of them {other_states}" if other_states else summary

@@ -58,10 +58,10 @@ def record_pictures(
     check_exif(folder, settings, project)
     scan = scan_pictures(folder, settings, project, take_changed)
     remember_files(folder, scan)
-    events = scan_events(scan)
-    for what, changes in events.items():
-        writer.add(what, changes)
-    if any(events.values()):
+    events_by_kind = scan_events(scan)
+    for kind, changes in events_by_kind.items():
+        writer.add(kind, changes)
+    if any(events_by_kind.values()):
         project = load_project(folder)
     path = folder / PICTURES / "moved.json"
     if scan.moved or scan.missing or path.exists():
@@ -89,13 +89,13 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
         settings, project = load_project_settings(folder), load_project(folder)
         project = _found_round(folder, writer, project)
         check_rounds(folder, project)
-        if waiting := sorted(set(project.rounds) - set(project.sent)):
-            if (waiting[0] in project.trainings) != training:
+        if unfinished := sorted(set(project.rounds) - set(project.sent)):
+            if (unfinished[0] in project.trainings) != training:
                 command = "next" if training else "train"
                 raise InputError(
-                    f"round {waiting[0]} is not finished; continue it first: {program()} project {command}"
+                    f"round {unfinished[0]} is not finished; continue it first: {program()} project {command}"
                 )
-            return Opened(waiting[0])
+            return Opened(unfinished[0])
         check_config(folder, settings, project)
         if not project.classes:
             raise InputError(f"there is no class to label; add yours first: {program()} project {ADD_CLASSES}")
@@ -155,10 +155,10 @@ def _add_round(writer: Writer, snapshot: Snapshot, digest: str) -> None:
 def _check_progress(project: Project, anyway: bool) -> None:
     if not project.sent or anyway:
         return
-    last = max((number for number, images in project.sent.items() if images), default=0)
-    if last and all(project.images[image].state in ("sent", "withdrawn") for image in project.sent[last]):
+    last_round = max((number for number, images in project.sent.items() if images), default=0)
+    if last_round and all(project.images[image].state in ("sent", "withdrawn") for image in project.sent[last_round]):
         raise InputError(
-            f"no label of round {last} was imported, so a new round has no more information than the last one; "
+            f"no label of round {last_round} was imported, so a new round has no more information than the last one; "
             f"start it anyway (--anyway), or import labels first: {program()} project {IMPORT}"
         )
 
@@ -174,18 +174,18 @@ def _with_budget(
         Whether the audit set is drawn in this round.
     """
     audit = sum(image.role == "audit" and image.state == "untouched" for image in project.images.values())
-    left = settings.budget - spent(project) - audit
+    budget_left = settings.budget - spent(project) - audit
     pool = sum(
         not image.role and image.state == "untouched" and number not in missing
         for number, image in project.images.items()
     )
-    if drawn and (left <= 0 or not pool):
+    if drawn and (budget_left <= 0 or not pool):
         raise InputError(
             f"the audit set of {number_of(audit, 'picture')} leaves nothing to choose of "
             f"{number_of(len(project.images), 'picture')} and a "
             f"budget of {settings.budget}; lower `audit` in project.yaml, or raise `budget`"
         )
-    if left <= 0:
+    if budget_left <= 0:
         raise InputError(
             f"the budget of {number_of(settings.budget, 'picture')} is used; raise `budget` in project.yaml to "
             f"continue, or train on all labels ({program()} project train) and export them "
@@ -193,20 +193,20 @@ def _with_budget(
         )
     if not pool:
         raise InputError(_nothing_left(project, missing))
-    return config.model_copy(update={"budget": min(settings.batch, left, pool)})
+    return config.model_copy(update={"budget": min(settings.batch, budget_left, pool)})
 
 
 def _nothing_left(project: Project, missing: set[int]) -> str:
     """Return why no picture can be chosen."""
-    own = {number for number, image in project.images.items() if not image.role}
-    gone = sum(project.images[number].state == "untouched" for number in own & missing)
+    trainable = {number for number, image in project.images.items() if not image.role}
+    missing_count = sum(project.images[number].state == "untouched" for number in trainable & missing)
     reasons = {
-        "of the audit or test set": len(project.images) - len(own),
-        "missing": gone,
-        "sent, labelled, skipped or withdrawn": len(own) - gone,
+        "of the audit or test set": len(project.images) - len(trainable),
+        "missing": missing_count,
+        "sent, labelled, skipped or withdrawn": len(trainable) - missing_count,
     }
-    said = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
-    return f"there is no picture left to choose: {said}; put new pictures into the folders of pictures"
+    text = ", ".join(f"{count} {reason}" for reason, count in reasons.items() if count)
+    return f"there is no picture left to choose: {text}; put new pictures into the folders of pictures"
 
 
 Publish = Callable[[Project, ProjectSettings, int, Path], Sequence[dict[str, object]]]
@@ -223,13 +223,13 @@ def publish_round(folder: Path, number: int, publish: Publish) -> None:
         settings, project = load_project_settings(folder), load_project(folder)
         if number in project.sent:
             return
-        made, target = folder / f".round{number}-batch", round_folder(folder, number)
-        for left_over in [made, *(path for path in target.iterdir() if path.name not in (SNAPSHOT, CONFIG))]:
+        batch_folder, target = folder / f".round{number}-batch", round_folder(folder, number)
+        for left_over in [batch_folder, *(path for path in target.iterdir() if path.name not in (SNAPSHOT, CONFIG))]:
             _remove(left_over)
-        events = publish(project, settings, number, made)
-        for path in sorted(made.iterdir()):
+        events = publish(project, settings, number, batch_folder)
+        for path in sorted(batch_folder.iterdir()):
             path.replace(target / path.name)
-        made.rmdir()
+        batch_folder.rmdir()
         writer.add("sent", events or [{"round": number}])
 
 

@@ -83,10 +83,10 @@ def run_round(
 
     def publish(project: Project, settings: ProjectSettings, number: int, made: Path) -> list[dict[str, object]]:
         results = round_results(folder, number)
-        batch, why = round_batch(folder, settings, project, number, _found_boxes(folder, project, number))
-        notes.extend(why)
+        batch, batch_notes = round_batch(folder, settings, project, number, _found_boxes(folder, project, number))
+        notes.extend(batch_notes)
         prefix = _prefix(options, folder, round_folder(folder, number))
-        return _written(settings, project, batch, made, options, prefix, why, results)
+        return _written(settings, project, batch, made, options, prefix, batch_notes, results)
 
     publish_round(folder, number, publish)
     return _summary(folder, number, notes, options), opened.findings
@@ -102,27 +102,29 @@ def run_training(
     Lines that say where it is and how good, and what was odd about the pictures.
     """
     opened = open_round(folder, training=True)
-    own = round_folder(folder, opened.number).relative_to(folder)
-    config, snapshot = load_config(folder / own / CONFIG), load_snapshot(folder / own / SNAPSHOT)
-    made = "detector.safetensors" if config.detector.command_gives is None else "external.safetensors"
-    target = detector_folder(Path(), opened.number) / ("metrics.json" if complete(snapshot.audit) else made)
+    subfolder = round_folder(folder, opened.number).relative_to(folder)
+    config, snapshot = load_config(folder / subfolder / CONFIG), load_snapshot(folder / subfolder / SNAPSHOT)
+    weights_name = "detector.safetensors" if config.detector.command_gives is None else "external.safetensors"
+    target = detector_folder(Path(), opened.number) / ("metrics.json" if complete(snapshot.audit) else weights_name)
     options = [str(target), *words]
-    run_snakemake(folder, own / CONFIG, cores=cores or (None if profile else "all"), profile=profile, options=options)
+    run_snakemake(
+        folder, subfolder / CONFIG, cores=cores or (None if profile else "all"), profile=profile, options=options
+    )
     end_training(folder, opened.number)
-    place = detector_folder(folder, opened.number) / made
-    return [f"round {opened.number}: {place}", *score_lines(folder, load_project(folder))], opened.findings
+    weights_path = detector_folder(folder, opened.number) / weights_name
+    return [f"round {opened.number}: {weights_path}", *score_lines(folder, load_project(folder))], opened.findings
 
 
 def write_again(folder: Path, output: Path, options: BatchOptions) -> int:
     """Write tasks for all images that must be checked again into a new folder, and return how many there are."""
     with writing(folder) as writer:
         settings, project = load_project_settings(folder), load_project(folder)
-        waiting = again(project)
-        if waiting:
-            batch = again_batch(folder, settings, project, waiting)
-            why = ["Labelled before a class was there: look for it, and leave what is right."]
-            writer.add("sent", write_second_look(folder, settings, project, batch, output, options, why))
-    return len(waiting)
+        to_check = again(project)
+        if to_check:
+            batch = again_batch(folder, settings, project, to_check)
+            notes = ["Labelled before a class was there: look for it, and leave what is right."]
+            writer.add("sent", write_second_look(folder, settings, project, batch, output, options, notes))
+    return len(to_check)
 
 
 def write_second_look(
@@ -141,10 +143,10 @@ def write_second_look(
 def _prefix(options: BatchOptions, folder: Path, output: Path) -> Callable[[str], str]:
     """Return a function that gives the prefix of pictures, given their folder in the batch written to `output`."""
     if options.prefix is not None:
-        given = options.prefix if options.prefix.endswith(("/", "=")) else f"{options.prefix}/"
-        return lambda _: given
-    place = Path(os.path.relpath(output, folder)).as_posix()
-    return lambda below: f"{LOCAL_FILES}{quote(f'{place}/{below}')}/"
+        prefix = options.prefix if options.prefix.endswith(("/", "=")) else f"{options.prefix}/"
+        return lambda _: prefix
+    relative_folder = Path(os.path.relpath(output, folder)).as_posix()
+    return lambda subfolder: f"{LOCAL_FILES}{quote(f'{relative_folder}/{subfolder}')}/"
 
 
 def _written(
@@ -169,15 +171,15 @@ def _written(
         settings=settings.decoding,
         results=results,
     )
-    ids = {name: number for number, name in project.classes.items()}
-    controlled = any(task.control for task in batch.tasks)
+    ids = {name: class_id for class_id, name in project.classes.items()}
+    has_controls = any(task.control for task in batch.tasks)
     return [
         {
             "image": task.image,
             "round": batch.round,
             "name": task.name,
-            "boxes": [[b.x, b.y, b.width, b.height, ids[b.label]] for b, _ in task.boxes],
-            **({"chosen": task.chosen, "control": task.control} if controlled and not task.groups else {}),
+            "boxes": [[box.x, box.y, box.width, box.height, ids[box.label]] for box, _ in task.boxes],
+            **({"chosen": task.chosen, "control": task.control} if has_controls and not task.groups else {}),
         }
         for task in batch.tasks
     ]
@@ -201,9 +203,9 @@ def _found_boxes(folder: Path, project: Project, number: int) -> dict[int, tuple
     results = results_folder(folder, number)
     if not (results / "prelabels.json").exists():
         return {}
-    truth, found = results / "dataset" / "test.json", detector_folder(folder, number) / "detections.json"
-    threshold = trusted_score(read_json(truth), read_json(found) if found.exists() else [])
-    sizes = {image: (one.width, one.height) for image, one in project.pictures.items()}
+    truth, detections = results / "dataset" / "test.json", detector_folder(folder, number) / "detections.json"
+    threshold = trusted_score(read_json(truth), read_json(detections) if detections.exists() else [])
+    sizes = {image: (picture.width, picture.height) for image, picture in project.pictures.items()}
     return proposed_boxes(read_json(results / "prelabels.json"), project.classes, sizes, threshold)
 
 
@@ -217,12 +219,12 @@ def round_results(folder: Path, number: int) -> list[ClassResult]:
     try:
         scores = read_json(metrics)
         numbers = [*(scores[key] for key in MEANS), *(row["map"] for row in scores["per_class"])]
-        if not all(isinstance(one, float | int | None) for one in numbers):
+        if not all(isinstance(score, float | int | None) for score in numbers):
             raise TypeError
-        names = {one["id"]: one["name"] for one in test["categories"]}
+        names = {category["id"]: category["name"] for category in test["categories"]}
         boxes = dict.fromkeys(names.values(), 0)
-        for one in test["annotations"]:
-            boxes[names[one["category_id"]]] += 1
+        for annotation in test["annotations"]:
+            boxes[names[annotation["category_id"]]] += 1
         return class_results(scores, boxes)
     except (KeyError, TypeError):
         raise InputError(
@@ -236,14 +238,14 @@ def score_lines(folder: Path, project: Project) -> list[str]:
     for number in sorted(project.rounds, reverse=True):
         if rows := round_results(folder, number):
             metrics = read_json(detector_folder(folder, number) / "metrics.json")
-            where = "test set" if any(image.role == "test" for image in project.images.values()) else "audit set"
+            set_name = "test set" if any(image.role == "test" for image in project.images.values()) else "audit set"
             scores = [f"{name} {100 * metrics[key]:.1f} %" for key, name in MEANS.items() if metrics[key] is not None]
-            found = ", ".join(scores) or "no score: no object is labelled there"
-            lines = [f"detector of round {number}, on the {where}: {found}"]
+            score_text = ", ".join(scores) or "no score: no object is labelled there"
+            lines = [f"detector of round {number}, on the {set_name}: {score_text}"]
             if few := sum(row.boxes < LEAST_BOXES for row in rows):
                 lines.append(f"  rough means: {few} of {len(rows)} classes have fewer than {LEAST_BOXES} boxes there")
-            groups = results_folder(folder, number) / "dataset" / "groups.json"  # a training has none
-            copies = load_groups(groups) if groups.exists() else None
+            groups_path = results_folder(folder, number) / "dataset" / "groups.json"  # a training has none
+            copies = load_groups(groups_path) if groups_path.exists() else None
             if copies and copies.pairs:
                 lines.append(
                     f"  {len(copies.pairs)} of its {copies.test_images} pictures are near-copies of others of the "
@@ -266,6 +268,6 @@ def _summary(folder: Path, number: int, notes: Sequence[str], options: BatchOpti
         return [*lines[:-2], f"  none of them is left; choose others: {program()} project next"]
     if options.people > 1:
         lines[-1] = f"  load into your tool: {target}/person1/{TASKS}, and so on"
-    *send, back = ways_back(project)
-    lines += [f"  or send them: {command}" for command in send]
-    return [*lines, f"  when people have labelled: {back}"]
+    *send_commands, back_command = ways_back(project)
+    lines += [f"  or send them: {command}" for command in send_commands]
+    return [*lines, f"  when people have labelled: {back_command}"]

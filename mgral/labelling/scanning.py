@@ -128,40 +128,40 @@ def scan_pictures(folder: Path, settings: ProjectSettings, project: Project, tak
         Where a folder is not there or has no pictures, a file cannot be read, or pictures have changed.
     """
     scan = Scan()
-    places = dict(_places(folder, settings, scan.findings))
+    paths = dict(_places(folder, settings, scan.findings))
     scan.findings.raise_faults("the folders of pictures", "")
-    scan.seen = _read(_seen(folder), places, scan.findings)
-    digests = {name: one.sha256 for name, one in scan.seen.items()}
+    scan.seen = _read(_seen(folder), paths, scan.findings)
+    digests = {name: seen.sha256 for name, seen in scan.seen.items()}
     _recognise(project, digests, scan, take_changed)
-    _add_new(settings, project, places, digests, scan)
+    _add_new(settings, project, paths, digests, scan)
     scan.findings.raise_faults("the pictures", "")
     return scan
 
 
 def _places(folder: Path, settings: ProjectSettings, findings: Findings) -> Iterator[tuple[str, Path]]:
     """Yield the name in the project, and the path, of each file that may be a picture, sorted by name."""
-    for name, given in sorted({**settings.pictures, **settings.test_pictures}.items()):
-        top = Path(os.path.normpath(folder.resolve() / given))  # a new project's folder is not there yet
+    for name, path_text in sorted({**settings.pictures, **settings.test_pictures}.items()):
+        top = Path(os.path.normpath(folder.resolve() / path_text))  # a new project's folder is not there yet
         if not top.is_dir():
             findings.fault(NO_FOLDER, f"{name}: {top}")
             continue
         passed_over: Counter[str] = Counter()
-        found = sorted(_files(top, folder.resolve(), findings, passed_over))
-        if not found:
-            there = ", ".join(
+        paths_in_folder = sorted(_files(top, folder.resolve(), findings, passed_over))
+        if not paths_in_folder:
+            other_files = ", ".join(
                 f"{count} {suffix or 'without a suffix'}" for suffix, count in passed_over.most_common(5)
             )
-            findings.fault(NO_PICTURES, f"{name}: {top}{f' (files there: {there})' if there else ''}")
-        for suffix in OTHER_PICTURES if found else ():
+            findings.fault(NO_PICTURES, f"{name}: {top}{f' (files there: {other_files})' if other_files else ''}")
+        for suffix in OTHER_PICTURES if paths_in_folder else ():
             if count := passed_over[suffix]:
                 findings.repair(OTHER_SUFFIX, f"{name}: {count} {suffix}")
-        for below in found:
+        for path_in_folder in paths_in_folder:
             try:
-                below.encode()
+                path_in_folder.encode()
             except UnicodeEncodeError:
-                findings.repair(BAD_NAMES, os.fsencode(below).decode("utf-8", "replace"))
+                findings.repair(BAD_NAMES, os.fsencode(path_in_folder).decode("utf-8", "replace"))
                 continue
-            yield f"{name}/{below}", top / below
+            yield f"{name}/{path_in_folder}", top / path_in_folder
 
 
 def _files(top: Path, project: Path, findings: Findings, passed_over: Counter[str]) -> Iterator[str]:
@@ -173,43 +173,45 @@ def _files(top: Path, project: Path, findings: Findings, passed_over: Counter[st
     def not_read(error: OSError) -> None:
         findings.fault(NOT_READ, f"{error.filename}: {error.strerror}")
 
-    seen: set[str] = set()
-    for place, folders, files in os.walk(top, onerror=not_read, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:
+    visited: set[str] = set()
+    for folder, folders, files in os.walk(top, onerror=not_read, followlinks=True):
+        real_path = os.path.realpath(folder)
+        if real_path in visited:
             folders.clear()
             continue
-        seen.add(real)
-        own = Path(real) == project
-        folders[:] = [one for one in folders if not one.startswith(".") and not (own and OWN.fullmatch(one))]
-        below = "" if place == str(top) else os.path.relpath(place, top) + "/"
+        visited.add(real_path)
+        is_project = Path(real_path) == project
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and not (is_project and OWN.fullmatch(name))
+        ]
+        prefix = "" if folder == str(top) else os.path.relpath(folder, top) + "/"
         for name in files:
             if name.startswith("."):
                 continue
             if name.lower().endswith(PICTURES):
-                yield below + name
+                yield prefix + name
             else:
                 passed_over[splitext(name.lower())[1]] += 1
 
 
 def _read(known: Mapping[str, Seen], places: Mapping[str, Path], findings: Findings) -> dict[str, Seen]:
     """Return size, time and SHA-256 of each file, reading only those that differ from what was read last."""
-    status = {}
+    stats = {}
     for name, path in tracked(places.items(), "files", len(places), "picture"):
         try:
-            status[name] = path.stat()
+            stats[name] = path.stat()
         except OSError as error:
             findings.repair(UNREADABLE, f"{name}: {error.strerror}")
             continue
         if not path.is_file():
-            del status[name]
+            del stats[name]
             findings.repair(UNREADABLE, f"{name}: it is no file")
-    found = {
+    seen = {
         name: known[name]
-        for name, one in status.items()
-        if name in known and known[name][:2] == (one.st_size, one.st_mtime_ns)
+        for name, stat in stats.items()
+        if name in known and known[name][:2] == (stat.st_size, stat.st_mtime_ns)
     }
-    fresh = sorted(status.keys() - found.keys())
+    to_read = sorted(stats.keys() - seen.keys())
 
     def read(name: str) -> tuple[str, Seen | OSError]:
         try:
@@ -217,15 +219,15 @@ def _read(known: Mapping[str, Seen], places: Mapping[str, Path], findings: Findi
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             return name, error
-        return name, Seen(status[name].st_size, status[name].st_mtime_ns, digest)
+        return name, Seen(stats[name].st_size, stats[name].st_mtime_ns, digest)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, one in tracked(pool.map(read, fresh), "read", len(fresh), "picture"):
-            if isinstance(one, OSError):
-                findings.fault(NOT_READ, f"{name}: {one.strerror or one}")
+        for name, result in tracked(pool.map(read, to_read), "read", len(to_read), "picture"):
+            if isinstance(result, OSError):
+                findings.fault(NOT_READ, f"{name}: {result.strerror or result}")
             else:
-                found[name] = one
-    return dict(sorted(found.items()))
+                seen[name] = result
+    return dict(sorted(seen.items()))
 
 
 def remember_files(folder: Path, scan: Scan) -> None:
@@ -243,53 +245,53 @@ def _seen(folder: Path) -> dict[str, Seen]:
 
 def _recognise(project: Project, digests: Mapping[str, str], scan: Scan, take_changed: bool) -> None:
     """Find the known pictures: where they were, or elsewhere."""
-    by_digest: dict[str, list[str]] = defaultdict(list)
+    names_by_digest: dict[str, list[str]] = defaultdict(list)
     for name, sha in digests.items():
-        by_digest[sha].append(name)
-    known = {one.sha256 for one in project.pictures.values()}
+        names_by_digest[sha].append(name)
+    known_digests = {picture.sha256 for picture in project.pictures.values()}
     for image, file in project.files.items():
         sha = project.pictures[image].sha256
         if digests.get(file) == sha:
             continue
-        others = by_digest.get(sha)
-        if others:
-            scan.moved[image] = others[0]
-            scan.findings.repair(RENAMED, f"{file}: now {others[0]}")
+        names = names_by_digest.get(sha)
+        if names:
+            scan.moved[image] = names[0]
+            scan.findings.repair(RENAMED, f"{file}: now {names[0]}")
             continue
         scan.missing.add(image)
         if file not in digests:
             scan.findings.repair(MISSING, file)
         elif take_changed:
             scan.findings.repair(TAKEN_AS_NEW, file)
-        elif digests[file] not in known:
+        elif digests[file] not in known_digests:
             scan.findings.fault(CHANGED, file)
 
 
 def _add_new(
     settings: ProjectSettings, project: Project, places: Mapping[str, Path], digests: Mapping[str, str], scan: Scan
 ) -> None:
-    known = {picture.sha256: project.files[picture.id] for picture in project.pictures.values()}
-    fresh: dict[str, str] = {}
+    known_files = {picture.sha256: project.files[picture.id] for picture in project.pictures.values()}
+    new_files: dict[str, str] = {}
     copies: list[tuple[Finding, str, str]] = []
     # Those of the test set first: a picture that is in both is of the test set.
     for name in sorted(digests, key=lambda name: (name.split("/")[0] not in settings.test_pictures, name)):
         sha = digests[name]
-        first = known.get(sha) or fresh.get(sha)
+        first = known_files.get(sha) or new_files.get(sha)
         if first is None:
-            fresh[sha] = name
+            new_files[sha] = name
         elif first != name and first in digests and digests[first] == sha:
             both = (first.split("/")[0] in settings.test_pictures) != (name.split("/")[0] in settings.test_pictures)
-            kind = COPIES if not both else KNOWN_BOTH if sha in known else BOTH
+            kind = COPIES if not both else KNOWN_BOTH if sha in known_files else BOTH
             copies.append((kind, name, first))
     number = max(project.pictures, default=0)
-    usable = _usable(settings, {name: places[name] for name in sorted(fresh.values())}, scan.findings)
-    shas = {name: sha for sha, name in fresh.items()}
+    usable = _usable(settings, {name: places[name] for name in sorted(new_files.values())}, scan.findings)
+    shas = {name: sha for sha, name in new_files.items()}
     for name, (width, height) in usable:
         number += 1
         scan.new.append(Picture(number, shas[name], name, width, height))
         if name.split("/")[0] in settings.test_pictures:
             scan.new_test.append(number)
-    numbers = {file: image for image, file in project.files.items()} | {one.file: one.id for one in scan.new}
+    numbers = {file: image for image, file in project.files.items()} | {new.file: new.id for new in scan.new}
     for kind, name, first in copies:
         if first not in numbers:
             scan.findings.repair(UNREADABLE, f"{name}: the same bytes as {first}")
@@ -303,28 +305,28 @@ def _usable(
     settings: ProjectSettings, places: Mapping[str, Path], findings: Findings
 ) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the name and the upright size of each picture that can be decoded, and note the others."""
-    own = settings.decoding
+    decoding = settings.decoding
 
     def opened(given: tuple[str, Path, tuple[int, int]]) -> tuple[str, tuple[int, int] | PictureError]:
         name, path, size = given
         try:
-            decode(path.read_bytes(), name, size, own)
+            decode(path.read_bytes(), name, size, decoding)
         except PictureError as error:
             return name, error
         except OSError as error:
             return name, PictureError(NOT_READ, f"{name} ({error.strerror or error})")
         return name, size
 
-    with pillow_limits(own.max_pixels), ThreadPoolExecutor(os.cpu_count()) as pool:
-        sized = list(_sized(places, own, findings))
-        for name, found in tracked(pool.map(opened, sized), "decode", len(sized), "picture"):
-            if isinstance(found, PictureError):
-                if found.kind in BY_SETTING:
-                    findings.repair(BY_SETTING[found.kind], found.place)
+    with pillow_limits(decoding.max_pixels), ThreadPoolExecutor(os.cpu_count()) as pool:
+        sized = list(_sized(places, decoding, findings))
+        for name, result in tracked(pool.map(opened, sized), "decode", len(sized), "picture"):
+            if isinstance(result, PictureError):
+                if result.kind in BY_SETTING:
+                    findings.repair(BY_SETTING[result.kind], result.place)
                 else:
-                    findings.repair(UNREADABLE, f"{found.place}: {found.kind.title}")
+                    findings.repair(UNREADABLE, f"{result.place}: {result.kind.title}")
             else:
-                yield name, found
+                yield name, result
 
 
 def _sized(

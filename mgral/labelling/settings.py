@@ -22,8 +22,8 @@ Shapes = Literal["envelope", "refuse"]
 
 
 def _not_reserved(settings: dict[str, Any]) -> dict[str, Any]:
-    if own := {"experiment", "seeds", "cycles", "initial", "budget", "data", "strategies"} & set(settings):
-        raise ValueError(f"settings: {', '.join(sorted(own))} follow from the project; remove them")
+    if reserved := {"experiment", "seeds", "cycles", "initial", "budget", "data", "strategies"} & set(settings):
+        raise ValueError(f"settings: {', '.join(sorted(reserved))} follow from the project; remove them")
     return settings
 
 
@@ -78,8 +78,8 @@ class ProjectSettings(Section):
     @field_validator("test_pictures")
     @classmethod
     def _other_names(cls, given: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        if both := {*given} & {*info.data.get("pictures", ())}:
-            raise ValueError(f"pictures, test_pictures: {', '.join(sorted(both))} is in both; choose another name")
+        if common := {*given} & {*info.data.get("pictures", ())}:
+            raise ValueError(f"pictures, test_pictures: {', '.join(sorted(common))} is in both; choose another name")
         return given
 
     @field_validator("video_names")
@@ -130,23 +130,23 @@ def valid_settings(values: dict[str, Any], what: str) -> ProjectSettings:
     try:
         return ProjectSettings.model_validate(values)
     except ValidationError as error:
-        lines = [explain(dict(one), version=1, keys="docs/project-settings.md") for one in error.errors()]
+        lines = [explain(dict(fault), version=1, keys="docs/project-settings.md") for fault in error.errors()]
         lines += _faults_of_configuration(values)
         raise InputError(f"{what} is not valid:\n  " + "\n  ".join(lines)) from None
 
 
 def _faults_of_configuration(values: dict[str, Any]) -> list[str]:
     """Return what is wrong with `strategy` and `settings`, which otherwise is said when a round is opened."""
-    own, strategy = values.get("settings", {}), values.get("strategy")
+    sections, strategy = values.get("settings", {}), values.get("strategy")
     strategies = {"strategies": [strategy]} if isinstance(strategy, str) else {}
     data = {"format": "project", "snapshot": "round1/snapshot.json"}
     try:
         resolve_config(
-            {**(own if isinstance(own, dict) else {}), "cycles": 1, "budget": 1, "data": data, **strategies}
+            {**(sections if isinstance(sections, dict) else {}), "cycles": 1, "budget": 1, "data": data, **strategies}
         )
     except InputError as error:
         faults = str(error).split("\n  ")[1:] or [str(error)]
-        return [re.sub("^strategies:", "strategy:", one) for one in faults]
+        return [re.sub("^strategies:", "strategy:", fault) for fault in faults]
     return []
 
 

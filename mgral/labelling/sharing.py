@@ -15,19 +15,19 @@ def deal(pictures: int, people: int, shared: float = 0.0) -> list[tuple[int, ...
     shared
         Part of the pictures that two people get, 0 to 1.
     """
-    count = round(shared * pictures) if people > 1 else 0
-    dealt: list[tuple[int, ...]] = [()] * pictures
-    given = [0] * people
-    for number, pair in enumerate(islice(cycle(_pairs(people)), count)):
-        dealt[number * pictures // count] = pair
+    shared_count = round(shared * pictures) if people > 1 else 0
+    people_by_picture: list[tuple[int, ...]] = [()] * pictures
+    picture_counts = [0] * people
+    for number, pair in enumerate(islice(cycle(_pairs(people)), shared_count)):
+        people_by_picture[number * pictures // shared_count] = pair
         for person in pair:
-            given[person] += 1
-    for place, owners in enumerate(dealt):
+            picture_counts[person] += 1
+    for picture, owners in enumerate(people_by_picture):
         if not owners:
-            person = given.index(min(given))
-            dealt[place] = (person,)
-            given[person] += 1
-    return dealt
+            person = picture_counts.index(min(picture_counts))
+            people_by_picture[picture] = (person,)
+            picture_counts[person] += 1
+    return people_by_picture
 
 
 def _pairs(people: int) -> Iterator[tuple[int, int]]:
@@ -40,7 +40,7 @@ def _pairs(people: int) -> Iterator[tuple[int, int]]:
         others = list(range(1, people))
         for _ in others:
             row = [0, *others]
-            yield from (_sorted(row[place], row[-1 - place]) for place in range(people // 2))
+            yield from (_sorted(row[index], row[-1 - index]) for index in range(people // 2))
             others = [*others[1:], others[0]]
         return
     around = people - 1

@@ -51,8 +51,8 @@ class Card:
     @property
     def words(self) -> str:
         """What the picture shows, for those who do not see it."""
-        found = ", ".join(f"{name} {count}" for name, count in self.counts)
-        return f"{self.task.name}: {found or 'no boxes proposed'}"
+        box_counts = ", ".join(f"{name} {count}" for name, count in self.counts)
+        return f"{self.task.name}: {box_counts or 'no boxes proposed'}"
 
 
 def contact_sheet(
@@ -78,19 +78,19 @@ def contact_sheet(
         Whose share of a batch it is; empty for all of it.
     """
     cards = [
-        Card(task, sources[task.image], tuple(Counter(found.box.label for found in task.boxes).most_common()))
+        Card(task, sources[task.image], tuple(Counter(found_box.box.label for found_box in task.boxes).most_common()))
         for task in sorted(batch.tasks, key=lambda task: task.rank)
     ]
     colours = dict(zip(batch.classes, class_colours(len(batch.classes)), strict=True))
     marks = Counter(mark for task in batch.tasks for mark in task.groups)
-    own = environment("mgral.labelling")
-    own.filters["ink"] = _ink
-    return own.get_template("sheet.html.jinja").render(
+    jinja_environment = environment("mgral.labelling")
+    jinja_environment.filters["ink"] = _ink
+    return jinja_environment.get_template("sheet.html.jinja").render(
         batch=batch,
         notes=notes,
         cards=cards,
         class_colours=colours,
-        counts=Counter(found.box.label for task in batch.tasks for found in task.boxes),
+        counts=Counter(found_box.box.label for task in batch.tasks for found_box in task.boxes),
         marks=[(mark, count, MARKS.get(mark, "")) for mark, count in marks.items()],
         unopened=sum(card.source is None for card in cards),
         results=results,
@@ -109,8 +109,8 @@ def thumbnails(tasks: Sequence[Task], settings: PictureSettings) -> dict[int, st
         How files become pixels.
     """
     with pillow_limits(settings.max_pixels), ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(lambda task: _source(task, settings), tasks)
-        sources = list(tracked(made, "contact sheet", len(tasks), "picture"))
+        pending = pool.map(lambda task: _source(task, settings), tasks)
+        sources = list(tracked(pending, "contact sheet", len(tasks), "picture"))
     return {task.image: source for task, source in zip(tasks, sources, strict=True)}
 
 

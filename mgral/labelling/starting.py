@@ -114,29 +114,31 @@ def start_project(folder: Path, start: Start, identity: str) -> tuple[list[str],
             "--pictures or --test-pictures:"
         )
         raise InputError("\n".join([head, *described(findings.repairs, "")]))
-    lines += [new_line(what, events) for what, events in scan_events(scan).items()]
+    lines += [new_line(kind, events) for kind, events in scan_events(scan).items()]
     project = replay(lines)
     files = _label_files(settings, start, project, findings)
-    names = start.classes or tuple(dict.fromkeys(start.renames.get(one, one) for one in classes_of(files.values())))
+    names = start.classes or tuple(
+        dict.fromkeys(start.renames.get(name, name) for name in classes_of(files.values()))
+    )
     if names:
         lines.append(new_line("classes", [add_classes(project, names)]))
-    for path, found in files.items():
-        changes = changes_by(replay(lines), found, findings, start.renames)
+    for path, returned_file in files.items():
+        changes = changes_by(replay(lines), returned_file, findings, start.renames)
         lines.append(new_line("labels", changes.events, path.resolve().name, digest_of(labels_at(path))))
     note_unused(start.renames, files.values(), findings)
     findings.faults = {AT_START.get(kind, kind): places for kind, places in findings.faults.items()}
     findings.raise_faults("the project", "")
-    own = [LEDGER, SEEN]
+    new_files = [LEDGER, SEEN]
     if not (folder / NOT_IN_GIT).exists():
-        own.append(NOT_IN_GIT)
+        new_files.append(NOT_IN_GIT)
     try:
-        if NOT_IN_GIT in own:
+        if NOT_IN_GIT in new_files:
             write_bytes(folder / NOT_IN_GIT, "".join(f"/{name}\n" for name in REMADE).encode())
         write_bytes(folder / LEDGER, b"".join(line_text(line) for line in lines if line.events))
         remember_files(folder, scan)
         write_project_settings(folder, settings)
     except BaseException:  # all of a project, or none of it
-        for name in own:
+        for name in new_files:
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
         raise
@@ -166,15 +168,15 @@ def _settings(folder: Path, start: Start) -> ProjectSettings:
 
 
 def _folder_names(paths: tuple[Path, ...]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for path in paths:
         plain = re.sub(r"[^A-Za-z0-9_.-]", "_", path.resolve().name).lstrip("_.-") or "pictures"
         name, number = plain, 1
-        while name in found or name == "test_set":
+        while name in folders or name == "test_set":
             number += 1
             name = f"{plain}{number}"
-        found[name] = path
-    return found
+        folders[name] = path
+    return folders
 
 
 def _from_project(folder: Path, path: Path) -> str:
@@ -186,17 +188,17 @@ def _label_files(
     settings: ProjectSettings, start: Start, project: Project, findings: Findings
 ) -> dict[Path, ReturnedFile]:
     paths = [*start.labels, *([start.test_labels] if start.test_labels else [])]
-    found = {}
+    returned_files = {}
     for path in paths:
-        found[path] = read_labels(
+        returned_files[path] = read_labels(
             path,
             size_finder(project),
             format=start.label_format,
             shapes=settings.shapes,
             empty="checked" if start.empty == "checked" else "unknown",
         )
-        merge_findings(findings, found[path].findings)
-    return found
+        merge_findings(findings, returned_files[path].findings)
+    return returned_files
 
 
 def size_finder(project: Project) -> Callable[[str], tuple[int, int] | None]:
@@ -222,7 +224,7 @@ def sent_finder(project: Project) -> Callable[[str], list[Box]]:
         if len(images) != 1:
             return []
         boxes = project.images[next(iter(images))].sent_boxes
-        return [Box(x, y, w, h, today(project, one)) for x, y, w, h, one in boxes]
+        return [Box(x, y, w, h, today(project, class_id)) for x, y, w, h, class_id in boxes]
 
     return sent_with
 
@@ -241,22 +243,22 @@ def digest_of(path: Path) -> str:
     It is a SHA-256 in hexadecimal digits; for a file it is not the SHA-256 of its bytes alone.
     """
     digest = hashlib.sha256()
-    for one in files_below(path) if path.is_dir() else [path] if path.is_file() else []:
-        digest.update(f"{one.relative_to(path)}\n".encode(errors="surrogateescape"))
+    for file_path in files_below(path) if path.is_dir() else [path] if path.is_file() else []:
+        digest.update(f"{file_path.relative_to(path)}\n".encode(errors="surrogateescape"))
         try:
-            with one.open("rb") as file:
+            with file_path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:
-            raise InputError(f"{one}: {error.strerror}; correct its permissions, and run again") from None
+            raise InputError(f"{file_path}: {error.strerror}; correct its permissions, and run again") from None
     return digest.hexdigest()
 
 
 def _detector(config: Config) -> str:
     """Return what detector it is and what it starts from, for a person."""
-    own = config.detector.trained
-    backbone = getattr(own, "backbone", None)
-    start = f"fine-tuned from weights ({own.weights})" if own.weights else "trained from random weights"
-    return f"{own.name}{f' on {backbone}' if backbone else ''}, {start}"
+    detector = config.detector.trained
+    backbone = getattr(detector, "backbone", None)
+    start = f"fine-tuned from weights ({detector.weights})" if detector.weights else "trained from random weights"
+    return f"{detector.name}{f' on {backbone}' if backbone else ''}, {start}"
 
 
 def _summary(folder: Path, settings: ProjectSettings, lines: list[Line]) -> list[str]:
@@ -287,5 +289,5 @@ def _summary(folder: Path, settings: ProjectSettings, lines: list[Line]) -> list
         summary.append(
             "first batch: without labels it covers the pictures by what a pre-trained network sees in them"
         )
-    here = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
-    return [*summary, f"next: {here}{program(folder)} project {'next' if project.classes else ADD_CLASSES}"]
+    cd_command = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
+    return [*summary, f"next: {cd_command}{program(folder)} project {'next' if project.classes else ADD_CLASSES}"]

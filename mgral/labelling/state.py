@@ -116,8 +116,8 @@ class ImageState:
     @property
     def confirmed(self) -> Label | None:
         """The latest label that a person confirmed, by the time of labelling where that is known."""
-        found = [label for label in self.labels.values() if label.state in CONFIRMED]
-        return max(found, key=lambda label: label.age, default=None)
+        confirmed_labels = [label for label in self.labels.values() if label.state in CONFIRMED]
+        return max(confirmed_labels, key=lambda label: label.age, default=None)
 
 
 @dataclass
@@ -169,7 +169,7 @@ class Project:
 
     def final_boxes(self, label: Label) -> list[BoxRow]:
         """Return the boxes of a label with today's classes; those of a class that was split keep their old id."""
-        return [(x, y, w, h, self.class_today(number)) for x, y, w, h, number in label.boxes]
+        return [(x, y, w, h, self.class_today(class_id)) for x, y, w, h, class_id in label.boxes]
 
     def class_today(self, number: int) -> int:
         """Return what a class was merged into, or itself."""
@@ -184,28 +184,28 @@ class Project:
         class that was split.
         """
         missing = set()
-        for number in self.classes:
-            if not self._looked_for(number, label):
-                missing.add(number)
-        for number in {self.class_today(box[4]) for box in label.boxes}:
-            missing |= self._split_into(number)
+        for class_id in self.classes:
+            if not self._looked_for(class_id, label):
+                missing.add(class_id)
+        for class_id in {self.class_today(box[4]) for box in label.boxes}:
+            missing |= self._split_into(class_id)
         return frozenset(missing & set(self.classes))
 
     def _looked_for(self, number: int, label: Label) -> bool:
         """Return whether the person knew a class, all classes merged into it, or a class that was split into it."""
         if number in label.knew:
             return True
-        merged = [old for old, into in self.became.items() if into == (number,)]
-        split = [old for old, into in self.became.items() if len(into) > 1 and number in into]
-        return (bool(merged) and all(self._looked_for(old, label) for old in merged)) or any(
-            self._looked_for(old, label) for old in split
+        merged = [old_id for old_id, new_ids in self.became.items() if new_ids == (number,)]
+        split = [old_id for old_id, new_ids in self.became.items() if len(new_ids) > 1 and number in new_ids]
+        return (bool(merged) and all(self._looked_for(old_id, label) for old_id in merged)) or any(
+            self._looked_for(old_id, label) for old_id in split
         )
 
     def _split_into(self, number: int) -> set[int]:
-        into = self.became.get(number, ())
-        if len(into) < 2:
+        parts = self.became.get(number, ())
+        if len(parts) < 2:
             return set()
-        return {self.class_today(one) for one in into}.union(*(self._split_into(one) for one in into))
+        return {self.class_today(part) for part in parts}.union(*(self._split_into(part) for part in parts))
 
 
 def load_project(folder: Path) -> Project:
@@ -277,19 +277,22 @@ def _copy(project: Project, event: Event, number: int, line: Line) -> None:
 
 def _classes(project: Project, event: Event, number: int, line: Line) -> None:
     begun = bool(project.sent) or any(image.labels for image in project.images.values())
-    leaving = [one["id"] for one in event["rename"]] + [old for old, _ in event["become"]]
-    for own in project.named.values():
-        own[:] = [replace(one, end=number) if one.id in leaving and one.end is None else one for one in own]
-    for one in [*event["add"], *event["rename"]]:
-        project.named.setdefault(one["name"], []).append(Named(one["id"], number))
-    for one in event["add"]:
-        project.classes[one["id"]] = one["name"]
-        project.class_lines[one["id"]] = number, line.at if begun else ""
-    for one in event["rename"]:
-        project.classes[one["id"]] = one["name"]
-    for old, into in event["become"]:
-        del project.classes[old]
-        project.became[old] = tuple(into)
+    leaving = [entry["id"] for entry in event["rename"]] + [old_id for old_id, _ in event["become"]]
+    for named_classes in project.named.values():
+        named_classes[:] = [
+            replace(named, end=number) if named.id in leaving and named.end is None else named
+            for named in named_classes
+        ]
+    for entry in [*event["add"], *event["rename"]]:
+        project.named.setdefault(entry["name"], []).append(Named(entry["id"], number))
+    for entry in event["add"]:
+        project.classes[entry["id"]] = entry["name"]
+        project.class_lines[entry["id"]] = number, line.at if begun else ""
+    for entry in event["rename"]:
+        project.classes[entry["id"]] = entry["name"]
+    for old_id, new_ids in event["become"]:
+        del project.classes[old_id]
+        project.became[old_id] = tuple(new_ids)
 
 
 def _role(project: Project, event: Event, number: int, line: Line) -> None:
@@ -302,9 +305,9 @@ def _label(project: Project, event: Event, number: int, line: Line) -> None:
     image = project.images[event["image"]]
     boxes = tuple((float(x), float(y), float(w), float(h), int(c)) for x, y, w, h, c in event["boxes"])
     knew = frozenset(
-        one
-        for one in {*project.classes, *project.became}
-        if knew_class(project.class_lines[one], event.get("at", ""), image.sent_at)
+        class_id
+        for class_id in {*project.classes, *project.became}
+        if knew_class(project.class_lines[class_id], event.get("at", ""), image.sent_at)
     )
     image.labels[event["by"]] = Label(
         by=event["by"],
@@ -354,14 +357,14 @@ def _round(project: Project, event: Event, number: int, line: Line) -> None:
 
 
 def _sent(project: Project, event: Event, number: int, line: Line) -> None:
-    sent = project.sent.setdefault(event["round"], [])
+    sent_images = project.sent.setdefault(event["round"], [])
     if "image" not in event:  # all that was chosen had been labelled or withdrawn meanwhile
         return
     image = project.images[event["image"]]
     image.sent_in, image.sent_at = event["round"], number
     image.names.add(event["name"])
     image.sent_boxes = tuple((float(x), float(y), float(w), float(h), int(c)) for x, y, w, h, c in event["boxes"])
-    sent.append(event["image"])
+    sent_images.append(event["image"])
     for kind, images in (("chosen", project.chosen), ("control", project.controls)):
         if event.get(kind):
             images.setdefault(event["round"], set()).add(event["image"])
@@ -369,8 +372,8 @@ def _sent(project: Project, event: Event, number: int, line: Line) -> None:
 
 def _pushed(project: Project, event: Event, number: int, line: Line) -> None:
     place = Place(event["tool"], event["url"], event["person"])
-    before = project.pushed.pop(place, None)
-    rounds = before.rounds if before is not None and before.id == event["id"] else frozenset()
+    earlier = project.pushed.pop(place, None)
+    rounds = earlier.rounds if earlier is not None and earlier.id == event["id"] else frozenset()
     project.pushed[place] = OnServer(event["id"], rounds | {event["round"]})
 
 

@@ -36,12 +36,12 @@ def spent(project: Project) -> int:
 
 def again(project: Project) -> dict[int, frozenset[int]]:
     """Return the images that must be checked again, and the classes that they were not looked through for."""
-    found = {}
+    missing_by_image = {}
     for number, image in project.images.items():
         label = image.confirmed
         if label is not None and image.state in CONFIRMED and (missing := project.incomplete(label)):
-            found[number] = missing
-    return found
+            missing_by_image[number] = missing
+    return missing_by_image
 
 
 def class_counts(
@@ -71,7 +71,7 @@ def status_lines(settings: ProjectSettings, project: Project, missing: Collectio
     counts = project.counts()
     audit = [image for image in project.images.values() if image.role == "audit"]
     test = sum(image.role == "test" for image in project.images.values())
-    back = sum(image.state in CONFIRMED for image in audit)
+    labelled_count = sum(image.state in CONFIRMED for image in audit)
     lines = [f"project {settings.project}: {number_of(len(project.pictures), 'picture')}"]
     lines += [f"  {counts[state]:>7}  {state:<10} {WORDS[state]}" for state in get_args(State) if counts[state]]
     if missing:
@@ -81,29 +81,29 @@ def status_lines(settings: ProjectSettings, project: Project, missing: Collectio
         )
     lines.append(f"budget: {spent(project)} of {number_of(settings.budget, 'picture')} used")
     if audit:
-        lines.append(f"audit set: {number_of(len(audit), 'picture')}, {back} labelled; never trained on")
+        lines.append(f"audit set: {number_of(len(audit), 'picture')}, {labelled_count} labelled; never trained on")
     if test:
         lines.append(f"test set: {number_of(test, 'picture')}; never trained on")
     lines += _class_lines(settings, project, missing)
     for number in sorted(project.rounds):
         lines.append(_round_line(project, number))
     if disagreed := [
-        project.files[one] for one in sorted(project.images) if disagreeing(project.images[one], project)
+        project.files[number] for number in sorted(project.images) if disagreeing(project.images[number], project)
     ]:
-        used = (
+        consequence = (
             "nobody's labels are used until one is corrected"
             if settings.conflicts == "leave_out"
             else "the latest is used"
         )
-        more = f" and {len(disagreed) - NAMED} more" if len(disagreed) > NAMED else ""
+        remainder = f" and {len(disagreed) - NAMED} more" if len(disagreed) > NAMED else ""
         lines.append(
-            f"people disagree on {number_of(len(disagreed), 'picture')}, and {used}: "
-            f"{', '.join(disagreed[:NAMED])}{more}"
+            f"people disagree on {number_of(len(disagreed), 'picture')}, and {consequence}: "
+            f"{', '.join(disagreed[:NAMED])}{remainder}"
         )
-    if waiting := again(project):
-        names = {project.classes[one] for missing in waiting.values() for one in missing}
+    if to_check := again(project):
+        names = {project.classes[class_id] for class_ids in to_check.values() for class_id in class_ids}
         lines.append(
-            f"to check again: {number_of(len(waiting), 'picture was', 'pictures were')} labelled "
+            f"to check again: {number_of(len(to_check), 'picture was', 'pictures were')} labelled "
             f"before there was {', '.join(sorted(names))}; "
             f"write tasks for them in a new folder: {program()} project again again"
         )
@@ -117,26 +117,26 @@ def next_step(settings: ProjectSettings, project: Project) -> str:
     if begun := project.rounds.keys() - project.sent.keys():
         command = "train" if begun <= project.trainings else "next"
         return f"next: {program()} project {command}, which goes on with the round that was begun"
-    used = spent(project) >= settings.budget
-    after = (
+    budget_used = spent(project) >= settings.budget
+    step_after = (
         f"{program()} project train and {program()} project export, or raise `budget` in project.yaml"
-        if used
+        if budget_used
         else f"{program()} project next"
     )
-    out = project.counts()["sent"]
-    if out:
-        waiting = number_of(out, "picture that is", "pictures that are")
-        return f"next: {' and '.join(ways_back(project))}, for {waiting} out; then {after}"
-    return f"next: {after}"
+    out_count = project.counts()["sent"]
+    if out_count:
+        pictures_out = number_of(out_count, "picture that is", "pictures that are")
+        return f"next: {' and '.join(ways_back(project))}, for {pictures_out} out; then {step_after}"
+    return f"next: {step_after}"
 
 
 def ways_back(project: Project) -> list[str]:
     """Return the commands by which the labels of the latest round come back: by a server, once one was pushed to."""
     if not project.pushed:
         return [f"{program()} project {IMPORT}"]
-    latest = max((number for number, images in project.sent.items() if images), default=0)
-    there = any(latest in one.rounds for one in project.pushed.values())
-    return [f"{program()} project pull"] if there else [f"{program()} project push", f"{program()} project pull"]
+    latest_round = max((number for number, images in project.sent.items() if images), default=0)
+    is_pushed = any(latest_round in on_server.rounds for on_server in project.pushed.values())
+    return [f"{program()} project pull"] if is_pushed else [f"{program()} project push", f"{program()} project pull"]
 
 
 def _class_lines(settings: ProjectSettings, project: Project, missing: Collection[int]) -> Sequence[str]:
@@ -146,11 +146,12 @@ def _class_lines(settings: ProjectSettings, project: Project, missing: Collectio
     width = max(len(name) for name in project.classes.values())
     lines = [f"classes, with their boxes to train on and in the audit or test set:{'':>{max(0, width - 60)}}"]
     lines += [
-        f"  {name:<{width}} {trained[number]:>7} {audited[number]:>7}" for number, name in project.classes.items()
+        f"  {name:<{width}} {trained[class_id]:>7} {audited[class_id]:>7}"
+        for class_id, name in project.classes.items()
     ]
-    if split := {number for number in trained if number not in project.classes}:
+    if split_ids := {class_id for class_id in trained if class_id not in project.classes}:
         lines.append(
-            f"  {number_of(sum(trained[number] for number in split), 'box is', 'boxes are')} of classes "
+            f"  {number_of(sum(trained[class_id] for class_id in split_ids), 'box is', 'boxes are')} of classes "
             "that were split since"
         )
     return lines
@@ -165,10 +166,10 @@ def _round_line(project: Project, number: int) -> str:
         return f"round {number}: opened, its batch is not made; go on: {program()} project next"
     images = [project.images[image] for image in project.of_round(number)]
     states = Counter(image.state for image in images)
-    done = sum(states[state] for state in CONFIRMED)
-    rest = ", ".join(
+    labelled_count = sum(states[state] for state in CONFIRMED)
+    other_states = ", ".join(
         f"{states[state]} {state}" for state in ("sent", "draft", "skipped", "withdrawn") if states[state]
     )
-    return f"round {number}: {number_of(len(images), 'picture')} sent, {done} labelled" + (
-        f"; {rest}" if rest else ""
+    return f"round {number}: {number_of(len(images), 'picture')} sent, {labelled_count} labelled" + (
+        f"; {other_states}" if other_states else ""
     )

@@ -107,8 +107,8 @@ def choose_by_price(reward: AnyReward, pool: int, budget: int, rng: np.random.Ge
     """Choose `budget` rows of a pool of N images, each time by the gain in the reward for a price, float64 [N]."""
 
     def score(rows: Rows, tried: Rows) -> Float64:
-        before = reward.lookup(rows[None])[0] if len(rows) else reward.baseline_map
-        gains = reward.with_each(rows, tried) - before
+        reward_so_far = reward.lookup(rows[None])[0] if len(rows) else reward.baseline_map
+        gains = reward.with_each(rows, tried) - reward_so_far
         return np.where(gains > 0, gains / price[tried], gains * price[tried])
 
     return choose_in_turn(score, pool, budget, rng, by_distance=isinstance(reward, MeanReward))
@@ -133,17 +133,17 @@ def choose_in_turn(
     by_distance
         Whether the time for a score grows with the size of the batch. If so, fewer images are tried for later places.
     """
-    left = np.arange(pool)
+    remaining = np.arange(pool)
     rows = np.array([], dtype=np.int64)
-    found, undecided = [], False
+    best_scores, undecided = [], False
     for place in range(budget):
-        most = TRIED_BY_DISTANCE // (place + 1) if by_distance else TRIED_IMAGES // budget
-        count = min(len(left), max(FEWEST, most))
-        tried = left if count == len(left) else np.sort(rng.choice(left, count, replace=False))
+        limit = TRIED_BY_DISTANCE // (place + 1) if by_distance else TRIED_IMAGES // budget
+        count = min(len(remaining), max(FEWEST, limit))
+        tried = remaining if count == len(remaining) else np.sort(rng.choice(remaining, count, replace=False))
         scores = score(rows, tried)
         undecided |= place == 0 and all_equal(scores)
         best = int(scores.argmax())
         rows = np.append(rows, tried[best])
-        found.append(float(scores[best]))
-        left = left[left != tried[best]]
-    return Choice(rows, np.array(found), undecided=undecided)
+        best_scores.append(float(scores[best]))
+        remaining = remaining[remaining != tried[best]]
+    return Choice(rows, np.array(best_scores), undecided=undecided)

@@ -80,9 +80,9 @@ def choose_without_copies(query: Query) -> Choice:
 def choose(query: Query) -> Choice:
     """Choose the images that the agent scores highest; at random if there is no agent or it is not validated."""
     agent, tables = query.agent, query.tables
-    for one in (agent, tables):
-        if isinstance(one, NotMade):
-            return choose_uniformly(query, DRAW, one.reason)
+    for artefact in (agent, tables):
+        if isinstance(artefact, NotMade):
+            return choose_uniformly(query, DRAW, artefact.reason)
     assert isinstance(agent, Agent | BatchAgent)
     assert query.embeddings is not None
     vectors = query.embeddings.features_of(query.pool, query.config.embedding).vectors

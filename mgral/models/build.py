@@ -66,7 +66,9 @@ def _start_from(detector: DetectorModel, path: Path) -> None:
 def save_detector(detector: DetectorModel, path: Path) -> None:
     """Write the weights as safetensors."""
     # Copies, as safetensors takes no two names of one tensor, which detectors have that tie weights.
-    state = {n: one.clone(memory_format=torch.contiguous_format) for n, one in detector.state_dict().items()}
+    state = {
+        name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in detector.state_dict().items()
+    }
     write_bytes(path, save_safetensors(state))
 
 

@@ -37,8 +37,8 @@ class Depthwise(nn.Conv2d):
             return F.conv2d(values, self.weight, None, self.stride, padding, 1, self.groups)
         weight = self.weight
         if torch.is_autocast_enabled("cpu"):
-            kind = torch.get_autocast_dtype("cpu")
-            values, weight = values.to(kind), weight.to(kind)
+            dtype = torch.get_autocast_dtype("cpu")
+            values, weight = values.to(dtype), weight.to(dtype)
         result: Tensor = _Convolve.apply(values, weight, self.stride, padding)
         return result
 
@@ -77,10 +77,10 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         values, weight = ctx.saved_tensors
-        of_values, of_weight = ctx.needs_input_grad[:2]
+        needs_values, needs_weight = ctx.needs_input_grad[:2]
         return (
-            _values_gradient(gradient, values, weight, ctx.stride, ctx.padding) if of_values else None,
-            _weight_gradient(gradient, values, weight, ctx.stride, ctx.padding) if of_weight else None,
+            _values_gradient(gradient, values, weight, ctx.stride, ctx.padding) if needs_values else None,
+            _weight_gradient(gradient, values, weight, ctx.stride, ctx.padding) if needs_weight else None,
             None,
             None,
         )
@@ -89,10 +89,10 @@ class _Convolve(torch.autograd.Function):
 def _values_gradient(
     gradient: Tensor, values: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
-    kind = torch.float32 if max(stride) > 1 else values.dtype
-    like = torch.empty_like(values, dtype=kind)  # whose size and layout are wanted, not its values
+    dtype = torch.float32 if max(stride) > 1 else values.dtype
+    like = torch.empty_like(values, dtype=dtype)  # whose size and layout are wanted, not its values
     wanted = [True, False, False]
-    return _backward(gradient.to(kind), like, weight.to(kind), stride, padding, wanted)[0].to(values.dtype)
+    return _backward(gradient.to(dtype), like, weight.to(dtype), stride, padding, wanted)[0].to(values.dtype)
 
 
 def _weight_gradient(
@@ -102,19 +102,19 @@ def _weight_gradient(
 
     If a map has fewer rows than the weights, its rows are padded first: oneDNN is slow if it has to pad them.
     """
-    width, rows = weight.shape[3], padding[0] if values.shape[2] < weight.shape[2] else 0
-    if width == FAST_WIDTH and rows == 0:
+    width, row_padding = weight.shape[3], padding[0] if values.shape[2] < weight.shape[2] else 0
+    if width == FAST_WIDTH and row_padding == 0:
         return _backward(gradient, values, weight, stride, padding, [False, True, False])[1]
-    padded = F.pad(values, (padding[1], padding[1], rows, rows))
-    covered = (gradient.shape[3] - 1) * stride[1] + FAST_WIDTH
-    found = torch.empty_like(weight)
-    for first in (*range(0, width - FAST_WIDTH, FAST_WIDTH), width - FAST_WIDTH):
-        part = padded[..., first : first + covered]
-        columns = weight[..., first : first + FAST_WIDTH]
-        found[..., first : first + FAST_WIDTH] = _backward(
-            gradient, part, columns, stride, (padding[0] - rows, 0), [False, True, False]
+    padded = F.pad(values, (padding[1], padding[1], row_padding, row_padding))
+    part_width = (gradient.shape[3] - 1) * stride[1] + FAST_WIDTH
+    weight_gradient = torch.empty_like(weight)
+    for start in (*range(0, width - FAST_WIDTH, FAST_WIDTH), width - FAST_WIDTH):
+        part = padded[..., start : start + part_width]
+        columns = weight[..., start : start + FAST_WIDTH]
+        weight_gradient[..., start : start + FAST_WIDTH] = _backward(
+            gradient, part, columns, stride, (padding[0] - row_padding, 0), [False, True, False]
         )[1]
-    return found
+    return weight_gradient
 
 
 def _backward(
@@ -125,7 +125,7 @@ def _backward(
     padding: tuple[int, int],
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+    gradients: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         gradient, values, weight, None, stride, padding, (1, 1), False, (0, 0), len(weight), wanted
     )
-    return found
+    return gradients

@@ -12,10 +12,10 @@ Grids = Sequence[tuple[int, int]]
 
 def mirror_cells(values: Tensor, grids: Grids, anchors_a_cell: Sequence[int]) -> Tensor:
     """Swap the left and the right cells of each map; values [B, A, ...] are in the order of the anchors."""
-    sizes = [height * width * a for (height, width), a in zip(grids, anchors_a_cell, strict=True)]
+    sizes = [height * width * count for (height, width), count in zip(grids, anchors_a_cell, strict=True)]
     mirrored = [
-        part.reshape(len(values), height, width, a, -1).flip(2).reshape(part.shape)
-        for part, (height, width), a in zip(torch.split(values, sizes, dim=1), grids, anchors_a_cell, strict=True)
+        part.reshape(len(values), height, width, count, -1).flip(2).reshape(part.shape)
+        for part, (height, width), count in zip(torch.split(values, sizes, dim=1), grids, anchors_a_cell, strict=True)
     ]
     return torch.cat(mirrored, dim=1)
 

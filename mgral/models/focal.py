@@ -25,8 +25,8 @@ def match_anchors(anchors: Tensor, targets: Targets) -> Tensor:
     -------
     int64 [B, A], the index of the box in its image, BACKGROUND or IGNORED.
     """
-    batch, most = targets.labels.shape
-    if most == 0:
+    batch, max_boxes = targets.labels.shape
+    if max_boxes == 0:
         return torch.full((batch, len(anchors)), BACKGROUND, device=anchors.device)
     parts = images_at_once(targets, len(anchors))
     return torch.cat([_match(anchors, boxes, labels >= 0) for boxes, labels in parts])
@@ -38,8 +38,8 @@ def _match(anchors: Tensor, boxes: Tensor, valid: Tensor) -> Tensor:
     matched = torch.where(best >= FOREGROUND_IOU, box, IGNORED)
     matched = torch.where(best < BACKGROUND_IOU, BACKGROUND, matched)
     # Low-quality matches: an anchor that no other exceeds for some box is matched, but to the anchor's own best box.
-    wanted = ((iou == iou.amax(dim=2, keepdim=True)) & valid[..., None]).any(dim=1)
-    return torch.where(wanted, box, matched)
+    low_quality = ((iou == iou.amax(dim=2, keepdim=True)) & valid[..., None]).any(dim=1)
+    return torch.where(low_quality, box, matched)
 
 
 def retinanet_loss(predictions: Predictions, anchors: Tensor, targets: Targets, matched: Tensor) -> Tensor:
@@ -50,35 +50,35 @@ def retinanet_loss(predictions: Predictions, anchors: Tensor, targets: Targets, 
     that the mean of their losses is that of the complete batch.
     """
     foreground = matched >= 0
-    matches = foreground.sum(1).clamp(min=1)
+    match_counts = foreground.sum(1).clamp(min=1)
     if fixed_shapes(matched.device):
         boxes, classes = of_anchors(targets, matched)
         labels = torch.where(foreground, classes, -1)
-        goal = encode(boxes, anchors, UNWEIGHTED)
-        goal = torch.where(foreground[..., None], goal, predictions.offsets.detach())
-        box_loss = ((predictions.offsets - goal).abs().sum((1, 2)) / matches).sum()
+        target_offsets = encode(boxes, anchors, UNWEIGHTED)
+        target_offsets = torch.where(foreground[..., None], target_offsets, predictions.offsets.detach())
+        box_loss = ((predictions.offsets - target_offsets).abs().sum((1, 2)) / match_counts).sum()
     else:
         image, anchor = foreground.nonzero(as_tuple=True)
         box = matched[image, anchor]
         labels = torch.full_like(matched, -1)
         labels[image, anchor] = targets.labels[image, box]
-        goal = encode(targets.boxes[image, box], anchors[anchor], UNWEIGHTED)
-        distance = (predictions.offsets[image, anchor] - goal).abs().sum(1)
-        box_loss = (distance / matches[image]).sum()
+        target_offsets = encode(targets.boxes[image, box], anchors[anchor], UNWEIGHTED)
+        distance = (predictions.offsets[image, anchor] - target_offsets).abs().sum(1)
+        box_loss = (distance / match_counts[image]).sum()
 
     chunk = max(1, LOGITS_AT_ONCE // predictions.logits[0].numel())
-    chunks = (torch.split(part, chunk) for part in (predictions.logits, labels, matched != IGNORED))
+    chunks = (torch.split(tensor, chunk) for tensor in (predictions.logits, labels, matched != IGNORED))
     class_losses = [
         checkpoint(_focal_losses, *part, use_reentrant=False, preserve_rng_state=False)
         for part in zip(*chunks, strict=True)
     ]
     images = mean_over_processes(torch.full((), len(matched), device=anchors.device))
-    loss: Tensor = (box_loss + (torch.cat(class_losses) / matches).sum()) / images
+    loss: Tensor = (box_loss + (torch.cat(class_losses) / match_counts).sum()) / images
     return loss
 
 
 def _focal_losses(logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
     """Return the focal loss of each image [B], given logits [B, A, C] and labels [B, A], -1 for background."""
-    goal = (labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)).to(logits.dtype)
-    losses: Tensor = sigmoid_focal_loss(logits, goal)
+    one_hot = (labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)).to(logits.dtype)
+    losses: Tensor = sigmoid_focal_loss(logits, one_hot)
     return (losses * counted[..., None]).sum((1, 2))

@@ -84,11 +84,17 @@ class DetectorModel(nn.Module, ABC):
         """
         slower = set(self.pretrained.parameters()) if config.backbone_rate < 1 else set()
         groups: list[dict[str, Any]] = []
-        for rate, of_rate in ((1.0, False), (config.backbone_rate, True)):
-            trained = [one for one in self.parameters() if one.requires_grad and (one in slower) is of_rate]
+        for rate, slow in ((1.0, False), (config.backbone_rate, True)):
+            trained = [
+                parameter
+                for parameter in self.parameters()
+                if parameter.requires_grad and (parameter in slower) is slow
+            ]
             lr = rate * config.learning_rate
-            groups.append({"params": [one for one in trained if one.ndim > 1], "lr": lr})
-            groups.append({"params": [one for one in trained if one.ndim <= 1], "lr": lr, "weight_decay": 0.0})
+            groups.append({"params": [parameter for parameter in trained if parameter.ndim > 1], "lr": lr})
+            groups.append(
+                {"params": [parameter for parameter in trained if parameter.ndim <= 1], "lr": lr, "weight_decay": 0.0}
+            )
         return [group for group in groups if group["params"]]
 
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -97,11 +103,11 @@ class DetectorModel(nn.Module, ABC):
         The file may be of the complete detector or of `pretrained`. Its names may lack a prefix that they have here,
         such as `ssd.backbone.`.
         """
-        own = self.state_dict()
-        before = [name for name, module in self.named_modules() if module is self.pretrained]
-        prefixes = ["", *(f"{name}." for name in [*dict(self.named_children()), *before])]
-        prefix = max(prefixes, key=lambda prefix: sum(prefix + name in own for name in state))
-        return {prefix + name: values for name, values in state.items() if prefix + name in own}
+        own_state = self.state_dict()
+        pretrained_names = [name for name, module in self.named_modules() if module is self.pretrained]
+        prefixes = ["", *(f"{name}." for name in [*dict(self.named_children()), *pretrained_names])]
+        prefix = max(prefixes, key=lambda prefix: sum(prefix + name in own_state for name in state))
+        return {prefix + name: values for name, values in state.items() if prefix + name in own_state}
 
 
 class DenseModel(DetectorModel):
@@ -121,7 +127,9 @@ class DenseModel(DetectorModel):
     @property
     def anchors_a_map(self) -> list[int]:
         """The number of anchors of each map."""
-        return [height * width * each for (height, width), each in zip(self.grids, self.anchors_a_cell, strict=True)]
+        return [
+            height * width * count for (height, width), count in zip(self.grids, self.anchors_a_cell, strict=True)
+        ]
 
     def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Return the `loss` of the predictions, in full precision."""
@@ -152,12 +160,12 @@ class DenseModel(DetectorModel):
     def find(self, predictions: Predictions, limits: Limits) -> list[Found]:
         """Return the boxes found in each image, given predictions; `Found.places` are indices of anchors."""
         boxes, found = self.boxes(predictions.offsets), []
-        for of_image, logits in zip(boxes, predictions.logits, strict=True):
+        for image_boxes, logits in zip(boxes, predictions.logits, strict=True):
             scores = self.class_scores(logits)
-            places, labels = suppress(of_image, scores, limits)
+            places, labels = suppress(image_boxes, scores, limits)
             # Of the places found only: all distributions of a large image take gigabytes.
             distributions = self.class_probabilities(logits[places])
-            found.append(Found(of_image[places], scores[places, labels], labels, distributions, places))
+            found.append(Found(image_boxes[places], scores[places, labels], labels, distributions, places))
         return found
 
     @abstractmethod
@@ -194,8 +202,8 @@ class DenseModel(DetectorModel):
     def boxes(self, offsets: Tensor) -> Tensor:
         """Decode offsets [B, A, 4] of all anchors into boxes within the image, float32 [B, A, 4]."""
         boxes = self.decode(offsets.reshape(-1, 4), self.anchors.repeat(len(offsets), 1))
-        inside: Tensor = clip_boxes_to_image(boxes, self.size)
-        return inside.reshape(offsets.shape)
+        clipped: Tensor = clip_boxes_to_image(boxes, self.size)
+        return clipped.reshape(offsets.shape)
 
     @abstractmethod
     def class_probabilities(self, logits: Tensor) -> Tensor:
@@ -221,24 +229,24 @@ class DenseModel(DetectorModel):
         box = matched[image, anchor]
         labels = targets.labels[image, box]
         distributions = self.class_probabilities(predictions.logits[image, anchor])
-        found = self.decode(predictions.offsets[image, anchor], self.anchors[anchor])
-        overlaps = paired_iou(found, targets.boxes[image, box])
+        decoded = self.decode(predictions.offsets[image, anchor], self.anchors[anchor])
+        overlaps = paired_iou(decoded, targets.boxes[image, box])
         self.class_quality.update(distributions.gather(1, labels[:, None] + 1)[:, 0], overlaps, labels)
 
     def _quality_of_all(self, predictions: Predictions, targets: Targets, matched: Tensor) -> Tensor:
         """Return `ClassQuality.sums` of a batch, computed from all anchors; anchors without a box add zero."""
-        images = max(1, LOGITS_AT_ONCE // predictions.logits[0].numel())
-        parts = (torch.split(part, images) for part in (*predictions, *targets, matched))
+        chunk = max(1, LOGITS_AT_ONCE // predictions.logits[0].numel())
+        parts = (torch.split(tensor, chunk) for tensor in (*predictions, *targets, matched))
         sums = predictions.logits.new_zeros(2, len(self.class_quality.average))
         for logits, offsets, boxes, labels, match in zip(*parts, strict=True):
-            of_box, classes = of_anchors(Targets(boxes, labels), match)
-            chances = self.class_probabilities(logits).gather(2, classes[..., None] + 1).flatten()
-            found = self.decode(offsets.flatten(0, 1), self.anchors.repeat(len(match), 1))
-            counted = match.flatten() >= 0
-            overlaps = torch.where(counted, paired_iou(found, of_box.flatten(0, 1)), 0)
-            names = torch.arange(sums.shape[1], device=sums.device)
-            of_class = (classes.flatten()[:, None] == names) & counted[:, None]
-            sums = sums + self.class_quality.sums(chances, overlaps, of_class)
+            matched_boxes, classes = of_anchors(Targets(boxes, labels), match)
+            probabilities = self.class_probabilities(logits).gather(2, classes[..., None] + 1).flatten()
+            decoded = self.decode(offsets.flatten(0, 1), self.anchors.repeat(len(match), 1))
+            has_box = match.flatten() >= 0
+            overlaps = torch.where(has_box, paired_iou(decoded, matched_boxes.flatten(0, 1)), 0)
+            class_indices = torch.arange(sums.shape[1], device=sums.device)
+            of_class = (classes.flatten()[:, None] == class_indices) & has_box[:, None]
+            sums = sums + self.class_quality.sums(probabilities, overlaps, of_class)
         return sums
 
 
@@ -256,7 +264,7 @@ def of_anchors(targets: Targets, matched: Tensor) -> tuple[Tensor, Tensor]:
 
 def full_precision(predictions: Predictions) -> Predictions:
     """Return predictions in float32 where they come from half precision, for what is computed of them."""
-    return Predictions(*(part.float() if part.dtype.itemsize < 4 else part for part in predictions))
+    return Predictions(*(tensor.float() if tensor.dtype.itemsize < 4 else tensor for tensor in predictions))
 
 
 def laid_out(images: Tensor) -> Tensor:

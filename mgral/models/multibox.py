@@ -36,8 +36,8 @@ def match_anchors(anchors: Tensor, targets: Targets, iou_threshold: float) -> Te
     -------
     int64 [B, A], the index of the box in its image, or -1 for background.
     """
-    batch, most = targets.labels.shape
-    if most == 0:
+    batch, max_boxes = targets.labels.shape
+    if max_boxes == 0:
         return torch.full((batch, len(anchors)), -1, dtype=torch.int64, device=anchors.device)
     parts = images_at_once(targets, len(anchors))
     return torch.cat([_match(anchors, boxes, labels >= 0, iou_threshold) for boxes, labels in parts])
@@ -96,8 +96,8 @@ def multibox_loss(
     loop over images. In several processes the divisor is the mean of their numbers, so that the mean of their losses
     is that of the complete batch.
     """
-    sums = _sums_of_all if fixed_shapes(matched.device) else _sums_of_counted
-    loss, matches = sums(predictions, anchors, targets, matched, negatives_per_positive, box_weights)
+    compute_sums = _sums_of_all if fixed_shapes(matched.device) else _sums_of_counted
+    loss, matches = compute_sums(predictions, anchors, targets, matched, negatives_per_positive, box_weights)
     matches = mean_over_processes(matches)
     return loss / torch.where(matches > 0, matches, 1)
 
@@ -117,12 +117,14 @@ def _sums_of_counted(
     foreground = matched >= 0
     image, anchor = foreground.nonzero(as_tuple=True)
     box = matched[image, anchor]
-    goal = encode(targets.boxes[image, box], anchors[anchor], box_weights)
-    box_loss = F.smooth_l1_loss(predictions.offsets[image, anchor], goal, reduction="sum")
+    target_offsets = encode(targets.boxes[image, box], anchors[anchor], box_weights)
+    box_loss = F.smooth_l1_loss(predictions.offsets[image, anchor], target_offsets, reduction="sum")
 
-    counted, worst = _hardest_background(predictions.logits, foreground, negatives_per_positive)
-    of_image, place = counted.nonzero(as_tuple=True)
-    logits = torch.cat([predictions.logits[image, anchor], predictions.logits[of_image, worst[of_image, place]]])
+    negative, worst = _hardest_background(predictions.logits, foreground, negatives_per_positive)
+    negative_image, rank = negative.nonzero(as_tuple=True)
+    logits = torch.cat(
+        [predictions.logits[image, anchor], predictions.logits[negative_image, worst[negative_image, rank]]]
+    )
     classes = torch.zeros(len(logits), dtype=torch.int64, device=anchors.device)
     classes[: len(image)] = targets.labels[image, box] + 1
     class_loss = F.cross_entropy(logits, classes, reduction="sum")
@@ -140,15 +142,15 @@ def _sums_of_all(
     """Return what `_sums_of_counted` does, from all anchors, some with a loss of zero, so that shapes are fixed."""
     foreground = matched >= 0
     boxes, labels = of_anchors(targets, matched)
-    goal = encode(boxes, anchors, box_weights)
-    goal = torch.where(foreground[..., None], goal, predictions.offsets.detach())
-    box_loss = F.smooth_l1_loss(predictions.offsets, goal, reduction="sum")
+    target_offsets = encode(boxes, anchors, box_weights)
+    target_offsets = torch.where(foreground[..., None], target_offsets, predictions.offsets.detach())
+    box_loss = F.smooth_l1_loss(predictions.offsets, target_offsets, reduction="sum")
 
     negative, worst = _hardest_background(predictions.logits, foreground, negatives_per_positive)
     counted = foreground | torch.zeros_like(foreground).scatter_(1, worst, negative)
     classes = torch.where(foreground, labels + 1, 0)
-    each = F.cross_entropy(predictions.logits.flatten(0, 1), classes.flatten(), reduction="none")
-    return box_loss + torch.where(counted.flatten(), each, 0).sum(), foreground.sum()
+    class_losses = F.cross_entropy(predictions.logits.flatten(0, 1), classes.flatten(), reduction="none")
+    return box_loss + torch.where(counted.flatten(), class_losses, 0).sum(), foreground.sum()
 
 
 @torch.no_grad()
@@ -160,8 +162,10 @@ def _hardest_background(logits: Tensor, foreground: Tensor, negatives_per_positi
     # The odds against background rank anchors as the cross-entropy log(1 + odds) does, at a third of the time.
     odds = (logits[..., 1:] - logits[..., :1]).exp_() @ logits.new_ones(logits.shape[-1] - 1)
     odds.masked_fill_(foreground, -1)
-    wanted = (negatives_per_positive * foreground.sum(1, keepdim=True)).clamp(max=odds.shape[1])
+    negative_counts = (negatives_per_positive * foreground.sum(1, keepdim=True)).clamp(max=odds.shape[1])
     fixed = fixed_shapes(odds.device)
-    worst, anchor = odds.topk(min(MOST_NEGATIVES, odds.shape[1]) if fixed else int(wanted.max().ceil()), dim=1)
+    worst, anchor = odds.topk(
+        min(MOST_NEGATIVES, odds.shape[1]) if fixed else int(negative_counts.max().ceil()), dim=1
+    )
     rank = torch.arange(worst.shape[1], device=odds.device)
-    return (rank < wanted) & (worst >= 0), anchor
+    return (rank < negative_counts) & (worst >= 0), anchor

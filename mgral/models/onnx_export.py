@@ -42,13 +42,15 @@ class ExportedDetector(nn.Module):
         batch, anchors, classes = scores.shape
         decoded = detector.decode(predictions.offsets.reshape(-1, 4), detector.anchors.repeat(batch, 1))
         boxes = (decoded / self.sides).clamp(0, 1).reshape(batch, anchors, 4)
-        kept: Tensor = _NonMaxSuppression.apply(boxes, scores.transpose(1, 2), self.limits)
-        image, label, place = kept.unbind(1)
+        kept_rows: Tensor = _NonMaxSuppression.apply(boxes, scores.transpose(1, 2), self.limits)
+        image, label, place = kept_rows.unbind(1)
         # Scores of what is kept among zeros: the best of these are the best boxes of each image.
-        pairs = torch.zeros_like(scores).index_put((image, place, label), scores[image, place, label])
-        best, chosen = pairs.reshape(batch, -1).topk(min(self.limits.max_detections, anchors * classes), dim=1)
-        places = torch.div(chosen, classes, rounding_mode="floor")
-        return boxes.gather(1, places[..., None].expand(-1, -1, 4)), best, chosen - places * classes
+        kept_scores = torch.zeros_like(scores).index_put((image, place, label), scores[image, place, label])
+        best_scores, pair_indices = kept_scores.reshape(batch, -1).topk(
+            min(self.limits.max_detections, anchors * classes), dim=1
+        )
+        places = torch.div(pair_indices, classes, rounding_mode="floor")
+        return boxes.gather(1, places[..., None].expand(-1, -1, 4)), best_scores, pair_indices - places * classes
 
 
 class _NonMaxSuppression(torch.autograd.Function):
@@ -65,24 +67,26 @@ class _NonMaxSuppression(torch.autograd.Function):
     @staticmethod
     def symbolic(graph: Any, boxes: Any, scores: Any, limits: Limits) -> Any:
         """Return the node of the graph."""
-        most = graph.op("Constant", value_t=torch.tensor([limits.max_detections]))
+        max_detections = graph.op("Constant", value_t=torch.tensor([limits.max_detections]))
         overlap = graph.op("Constant", value_t=torch.tensor([limits.nms_iou]))
         threshold = graph.op("Constant", value_t=torch.tensor([limits.score_threshold]))
-        return graph.op("NonMaxSuppression", boxes, scores, most, overlap, threshold)
+        return graph.op("NonMaxSuppression", boxes, scores, max_detections, overlap, threshold)
 
 
 def _nearest_exact(graph: Any, values: Any, sizes: Any, *scales: Any) -> Any:
     """Return the node of an upsampling by `nearest-exact`, which torch's exporter lacks."""
     shape = graph.op("Shape", values)
-    first = graph.op("Slice", shape, *(graph.op("Constant", value_t=torch.tensor([place])) for place in (0, 2)))
-    whole = graph.op("Concat", first, sizes, axis_i=0)
-    nothing = graph.op("Constant", value_t=torch.tensor([], dtype=torch.float32))
+    batch_and_channels = graph.op(
+        "Slice", shape, *(graph.op("Constant", value_t=torch.tensor([bound])) for bound in (0, 2))
+    )
+    full_shape = graph.op("Concat", batch_and_channels, sizes, axis_i=0)
+    empty = graph.op("Constant", value_t=torch.tensor([], dtype=torch.float32))
     return graph.op(
         "Resize",
         values,
-        nothing,
-        nothing,
-        whole,
+        empty,
+        empty,
+        full_shape,
         mode_s="nearest",
         coordinate_transformation_mode_s="half_pixel",
         nearest_mode_s="round_prefer_ceil",
@@ -146,8 +150,8 @@ def export_onnx(detector: DetectorModel, classes: Sequence[str], limits: Limits)
         raise StepError(f"the detector cannot be exported to ONNX: {str(error).splitlines()[0]}") from None
     except OSError as error:
         raise StepError(f"no temporary file can be written ({error.strerror}); free space, or set TMPDIR") from None
-    about = {"classes": json.dumps([*classes], ensure_ascii=False), "width": str(width), "height": str(height)}
-    onnx.helper.set_model_props(model, about)
+    metadata = {"classes": json.dumps([*classes], ensure_ascii=False), "width": str(width), "height": str(height)}
+    onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     exported: bytes = model.SerializeToString(deterministic=True)
     return exported

@@ -61,21 +61,21 @@ class CentredAnchors(DenseModel):
     def lay_anchors(self, generator: DefaultBoxGenerator) -> None:
         """Set grids and anchors by the sizes of the feature maps; raises InputError for an unfit image size."""
         # On the device `meta`, without values: a real forward pass takes longer than all the rest.
-        shapes = deepcopy(self).to("meta").eval()
+        meta_detector = deepcopy(self).to("meta").eval()
         try:
             with torch.no_grad():
-                maps = shapes.maps(torch.empty(1, 3, *self.size, device="meta"))
+                maps = meta_detector.maps(torch.empty(1, 3, *self.size, device="meta"))
         except (AssertionError, RuntimeError) as error:  # of networks that are made for some sizes
             height, width = self.size
             raise InputError(
                 f"detector.width: the backbone takes no images of {width} x {height} ({error}); give another "
                 "detector.width and detector.height, or another backbone"
             ) from None
-        self.grids = [(int(m.shape[2]), int(m.shape[3])) for m in maps]
+        self.grids = [(int(feature_map.shape[2]), int(feature_map.shape[3])) for feature_map in maps]
         self.anchors_a_cell = generator.num_anchors_per_location()
         image = ImageList(torch.zeros(1, 3, *self.size), [self.size])
-        sized = [torch.empty(1, 1, *grid) for grid in self.grids]
-        self.register_buffer("anchors", generator(image, sized)[0], persistent=False)
+        empty_maps = [torch.empty(1, 1, *grid) for grid in self.grids]
+        self.register_buffer("anchors", generator(image, empty_maps)[0], persistent=False)
 
     def mirror(self, predictions: Predictions) -> Predictions:
         """Swap left and right anchors and turn the sign of dx (CSD, Jeong et al. 2019, section 3.1)."""

@@ -49,15 +49,15 @@ class ClassQuality(nn.Module):
     def take(self, sums: Tensor) -> None:
         """Update the averages with the `sums` of a batch."""
         sums, counts = mean_over_processes(sums)
-        seen = counts > 0
-        moved = DECAY * self.average + (1 - DECAY) * sums / torch.where(seen, counts, 1)
-        self.average.copy_(torch.where(seen, moved, self.average))
-        self.batches += seen
+        present = counts > 0
+        moved = DECAY * self.average + (1 - DECAY) * sums / torch.where(present, counts, 1)
+        self.average.copy_(torch.where(present, moved, self.average))
+        self.batches += present
 
 
 def paired_iou(boxes: Tensor, others: Tensor) -> Tensor:
     """Return the IoU of boxes [n, 4] with `others` [n, 4], pair by pair, [n]."""
     sides = (torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])).clamp(min=0)
-    shared = sides.prod(dim=1)
-    areas = [(one[:, 2:] - one[:, :2]).prod(dim=1) for one in (boxes, others)]
-    return shared / (areas[0] + areas[1] - shared)
+    intersection = sides.prod(dim=1)
+    areas = [(tensor[:, 2:] - tensor[:, :2]).prod(dim=1) for tensor in (boxes, others)]
+    return intersection / (areas[0] + areas[1] - intersection)

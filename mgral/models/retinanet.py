@@ -33,13 +33,13 @@ class TorchvisionRetinaNet(DenseModel):
 
     def predict(self, maps: list[Tensor]) -> Predictions:
         """Predict every anchor; see `DenseModel.predict`."""
-        found = self.retinanet.head(maps)
-        return Predictions(found["cls_logits"], found["bbox_regression"])
+        outputs = self.retinanet.head(maps)
+        return Predictions(outputs["cls_logits"], outputs["bbox_regression"])
 
     def class_maps(self, maps: list[Tensor]) -> list[Tensor]:
         """Return what the four convolutions of the classification head make of the pyramid."""
         tower = self.retinanet.head.classification_head.conv
-        return [tower(m) for m in maps]
+        return [tower(feature_map) for feature_map in maps]
 
     def match(self, targets: Targets) -> Tensor:
         """Return the index of each anchor's box, int64 [B, A]; -1 for background, -2 for anchors that are ignored."""
@@ -75,9 +75,9 @@ class TorchvisionRetinaNet(DenseModel):
         """Return weights by the detector's own names; torchvision renamed layers after it had published weights."""
         renamed = {}
         for name, values in state.items():
-            new = re.sub(r"(\bfpn\.\w+_blocks\.\d+)\.(\w+)$", r"\1.0.\2", name)
-            new = re.sub(r"(_head\.conv\.)(\d+)\.(\w+)$", lambda m: f"{m[1]}{int(m[2]) // 2}.0.{m[3]}", new)
-            renamed[new] = values
+            new_name = re.sub(r"(\bfpn\.\w+_blocks\.\d+)\.(\w+)$", r"\1.0.\2", name)
+            new_name = re.sub(r"(_head\.conv\.)(\d+)\.(\w+)$", lambda m: f"{m[1]}{int(m[2]) // 2}.0.{m[3]}", new_name)
+            renamed[new_name] = values
         return super().own_names(renamed)
 
 

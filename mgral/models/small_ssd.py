@@ -38,7 +38,7 @@ class SmallBackbone(nn.Module):
             values = stage(values)
             maps.append(lateral(values))
         joined = zip(self.outputs, top_down(maps), strict=True)
-        return OrderedDict((str(i), output(m)) for i, (output, m) in enumerate(joined))
+        return OrderedDict((str(index), output(feature_map)) for index, (output, feature_map) in enumerate(joined))
 
 
 class SmallSSD(PyramidSSD):

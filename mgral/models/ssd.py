@@ -93,12 +93,12 @@ class PyramidSSD(CentredAnchors, TorchvisionSSD):
         head = self.ssd.head
         logits, offsets = [], []
         # Both heads read the same map: one convolution with the filters of both costs less than two.
-        for m, to_logits, to_offsets in zip(
+        for feature_map, to_logits, to_offsets in zip(
             maps, head.classification_head.module_list, head.regression_head.module_list, strict=True
         ):
             weight = torch.cat([to_logits.weight, to_offsets.weight])
-            both = F.conv2d(m, weight, torch.cat([to_logits.bias, to_offsets.bias]), padding=1)
-            parts = both.permute(0, 2, 3, 1).tensor_split([len(to_logits.bias)], dim=3)
-            logits.append(parts[0].reshape(m.shape[0], -1, head.classification_head.num_columns))
-            offsets.append(parts[1].reshape(m.shape[0], -1, head.regression_head.num_columns))
+            predicted = F.conv2d(feature_map, weight, torch.cat([to_logits.bias, to_offsets.bias]), padding=1)
+            parts = predicted.permute(0, 2, 3, 1).tensor_split([len(to_logits.bias)], dim=3)
+            logits.append(parts[0].reshape(feature_map.shape[0], -1, head.classification_head.num_columns))
+            offsets.append(parts[1].reshape(feature_map.shape[0], -1, head.regression_head.num_columns))
         return Predictions(torch.cat(logits, 1), torch.cat(offsets, 1))

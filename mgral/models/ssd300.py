@@ -73,8 +73,8 @@ class SSD300(TorchvisionSSD):
 
     def predict(self, maps: list[Tensor]) -> Predictions:
         """Predict every anchor; see `DenseModel.predict`."""
-        found = self.ssd.head(maps)
-        return Predictions(found["cls_logits"], found["bbox_regression"])
+        outputs = self.ssd.head(maps)
+        return Predictions(outputs["cls_logits"], outputs["bbox_regression"])
 
     def mirror(self, predictions: Predictions) -> Predictions:
         """Turn the predictions on flipped images into what they say of the unflipped ones."""
@@ -84,13 +84,13 @@ class SSD300(TorchvisionSSD):
     def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights by the detector's own names; VGG16 names its layers by their places: `features.28.bias`."""
         names = {module: name for name, module in self.named_modules()}
-        vgg = {
+        vgg_state = {
             f"{names[layer]}.{kind}": state[f"features.{place}.{kind}"]
             for place, layer in enumerate(self._vgg())
             for kind in ("weight", "bias")
             if f"features.{place}.{kind}" in state
         }
-        return vgg or super().own_names(state)
+        return vgg_state or super().own_names(state)
 
     def _vgg(self) -> list[nn.Module]:
         """Return the layers of VGG16 in its order: the first map is taken from their middle."""

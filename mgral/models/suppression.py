@@ -37,11 +37,11 @@ class Found(NamedTuple):
 
     def only(self, chosen: Tensor) -> "Found":
         """Return some of the boxes, by a mask or by rows."""
-        return Found(*(part[chosen] for part in self))
+        return Found(*(tensor[chosen] for tensor in self))
 
     def to(self, device: torch.device | str) -> "Found":
         """Return the same on a device."""
-        return Found(*(part.to(device) for part in self))
+        return Found(*(tensor.to(device) for tensor in self))
 
     def objects(self) -> "Found":
         """Return the boxes whose class is the most probable one of their place, so that an object counts once."""

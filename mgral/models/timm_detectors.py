@@ -49,8 +49,10 @@ class OnBackbone(CentredAnchors):
 
         A file of another detector of this module will do too, even if other strides split its backbone differently.
         """
-        inside = self.pretrained.own_names({re.sub(IN_STAGE, "", name): one for name, one in state.items()})
-        return super().own_names(state) | super().own_names(inside)
+        backbone_state = self.pretrained.own_names(
+            {re.sub(IN_STAGE, "", name): tensor for name, tensor in state.items()}
+        )
+        return super().own_names(state) | super().own_names(backbone_state)
 
 
 def _pyramid(config: TimmConfig) -> BackbonePyramid:
@@ -84,12 +86,12 @@ class TimmRetinaNet(OnBackbone, TorchvisionRetinaNet):
         super().__init__()
         self.class_quality = ClassQuality(classes)
         self.size, scales, ratios = config.layout
-        anchors = anchor_generator(scales, ratios)
-        channels, anchors_a_cell = config.pyramid_channels, anchors.num_anchors_per_location()[0]
+        generator = anchor_generator(scales, ratios)
+        channels, anchors_a_cell = config.pyramid_channels, generator.num_anchors_per_location()[0]
         head = RetinaNetHead(channels, anchors_a_cell, classes, partial(nn.GroupNorm, gcd(channels, GROUPS)))
         self.retinanet = RetinaNet(_pyramid(config), classes, head=head)
         self.to(memory_format=torch.channels_last)
-        self.lay_anchors(anchors)
+        self.lay_anchors(generator)
 
     @property
     def pyramid(self) -> BackbonePyramid:

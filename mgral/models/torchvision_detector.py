@@ -39,8 +39,8 @@ class TorchvisionDetector(DetectorModel):
             predictors = [self.model.rpn.head, heads.box_predictor]
         else:
             predictors = [self.model.head]
-        for part in predictors:
-            part.register_forward_hook(_in_full_precision)
+        for predictor in predictors:
+            predictor.register_forward_hook(_in_full_precision)
         transform = self.model.transform
         transform._skip_resize = True  # in training; `detect` does without the transform
         for name, values in (("mean", transform.image_mean), ("deviation", transform.image_std)):
@@ -57,11 +57,11 @@ class TorchvisionDetector(DetectorModel):
 
     def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Return torchvision's losses; some of them draw proposals from torch's global generator."""
-        boxes = [
-            {"boxes": of_image[labels >= 0], "labels": labels[labels >= 0] + self.first_label}
-            for of_image, labels in zip(*targets, strict=True)
+        annotations = [
+            {"boxes": image_boxes[labels >= 0], "labels": labels[labels >= 0] + self.first_label}
+            for image_boxes, labels in zip(*targets, strict=True)
         ]
-        losses: dict[str, Tensor] = self.model(list(images.float() / 255), boxes)
+        losses: dict[str, Tensor] = self.model(list(images.float() / 255), annotations)
         return losses
 
     def detect(self, images: Tensor, limits: Limits) -> list[Found]:
@@ -96,16 +96,16 @@ class TorchvisionDetector(DetectorModel):
         heads = self.model.roi_heads
         proposals, _ = self.model.rpn(images, maps)
         logits, offsets = heads.box_predictor(heads.box_head(heads.box_roi_pool(maps, proposals, images.image_sizes)))
-        counts = [len(of_image) for of_image in proposals]
+        counts = [len(image_proposals) for image_proposals in proposals]
         boxes = clip_boxes_to_image(heads.box_coder.decode(offsets, proposals), self.size)
         found = []
         parts = torch.split(boxes, counts), torch.split(F.softmax(logits, dim=-1), counts)
-        for of_image, distributions in zip(*parts, strict=True):
-            of_classes, scores = of_image[:, 1:], distributions[:, 1:]
-            there = (of_classes[..., 2:] - of_classes[..., :2] >= SMALLEST_SIDE).all(-1)
-            places, labels = suppress(of_classes, scores * there, limits)
+        for image_boxes, distributions in zip(*parts, strict=True):
+            class_boxes, scores = image_boxes[:, 1:], distributions[:, 1:]
+            large_enough = (class_boxes[..., 2:] - class_boxes[..., :2] >= SMALLEST_SIDE).all(-1)
+            places, labels = suppress(class_boxes, scores * large_enough, limits)
             found.append(
-                Found(of_classes[places, labels], scores[places, labels], labels, distributions[places], places)
+                Found(class_boxes[places, labels], scores[places, labels], labels, distributions[places], places)
             )
         return found
 
@@ -134,7 +134,7 @@ class TorchvisionDetector(DetectorModel):
         if len(layers) == 8:  # ResNet's stem is four of them
             starts = [0, 4, 5, 6, 7, 8]
         else:
-            starts = [0, *(i for i, one in enumerate(layers) if getattr(one, "_is_cn", False))]
+            starts = [0, *(index for index, layer in enumerate(layers) if getattr(layer, "_is_cn", False))]
             starts += [len(layers) - 1, len(layers)]
         for layer in layers[: starts[config.facts.stages - config.trainable_layers]]:
             layer.requires_grad_(False)
@@ -154,12 +154,12 @@ class _Pooling(nn.Module):
 
     def forward(self, *inputs: Any) -> Tensor:
         """Return the pooled maps, float32 [P, F, h, w]."""
-        asked = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        previous = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
         torch.use_deterministic_algorithms(False)
         try:
             return cast(Tensor, self.pool(*inputs))
         finally:
-            torch.use_deterministic_algorithms(asked[0], warn_only=asked[1])
+            torch.use_deterministic_algorithms(previous[0], warn_only=previous[1])
 
 
 def _freeze_normalisation(module: nn.Module) -> None:
@@ -175,5 +175,5 @@ def _in_full_precision(_: nn.Module, __: Any, predicted: Any) -> Any:
     if isinstance(predicted, Tensor):
         return predicted.float()
     if isinstance(predicted, dict):
-        return {name: _in_full_precision(_, __, one) for name, one in predicted.items()}
-    return type(predicted)(_in_full_precision(_, __, one) for one in predicted)
+        return {name: _in_full_precision(_, __, value) for name, value in predicted.items()}
+    return type(predicted)(_in_full_precision(_, __, value) for value in predicted)

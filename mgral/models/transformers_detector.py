@@ -41,14 +41,14 @@ class TransformersDetector(DetectorModel):
         super().__init__()
         self.size = (config.height, config.width)
         self.softmax, self.exact = config.family.softmax, config.family.exact
-        kind = config.architecture["model_type"]
+        model_type = config.architecture["model_type"]
         try:
-            architecture = CONFIG_MAPPING[kind].from_dict(dict(config.architecture), num_labels=classes)
+            architecture = CONFIG_MAPPING[model_type].from_dict(dict(config.architecture), num_labels=classes)
             self.model = AutoModelForObjectDetection.from_config(architecture)  # type: ignore[no-untyped-call]
         except UNFIT as error:
             raise InputError(
-                f"detector.checkpoint: {config.checkpoint}/{ARCHITECTURE} describes no {kind} that can be built "
-                f"({' '.join(str(error).split())}); copy the checkpoint folder again"
+                f"detector.checkpoint: {config.checkpoint}/{ARCHITECTURE} describes no {model_type} that can be "
+                f"built ({' '.join(str(error).split())}); copy the checkpoint folder again"
             ) from None
         for name, values in (("mean", config.mean), ("deviation", config.deviation)):
             self.register_buffer(name, 255 * torch.tensor(values)[:, None, None], persistent=False)
@@ -66,13 +66,13 @@ class TransformersDetector(DetectorModel):
         sides = targets.boxes.new_tensor([width, height, width, height])
         boxes = box_convert(targets.boxes / sides, "xyxy", "cxcywh")
         labels = [
-            {"class_labels": of_image[of_image >= 0], "boxes": one[of_image >= 0]}
-            for one, of_image in zip(boxes, targets.labels, strict=True)
+            {"class_labels": image_labels[image_labels >= 0], "boxes": image_boxes[image_labels >= 0]}
+            for image_boxes, image_labels in zip(boxes, targets.labels, strict=True)
         ]
         loss = self.model(pixel_values=self._shown(images), labels=labels).loss
         if processes() > 1:
             # Without a box in this process' images no denoising query is drawn, and others wait for its gradients.
-            loss = loss + 0 * sum(one.sum() for one in self.parameters() if one.requires_grad)
+            loss = loss + 0 * sum(parameter.sum() for parameter in self.parameters() if parameter.requires_grad)
         return {"loss": loss}
 
     def detect(self, images: Tensor, limits: Limits) -> list[Found]:
@@ -89,7 +89,9 @@ class TransformersDetector(DetectorModel):
         height, width = self.size
         sides = predicted.pred_boxes.new_tensor([width, height, width, height])
         boxes = clip_boxes_to_image(box_convert(predicted.pred_boxes, "cxcywh", "xyxy") * sides, self.size)
-        found = [self._find(*of_image, limits) for of_image in zip(boxes, predicted.logits, strict=True)]
+        found = [
+            self._find(*image_predictions, limits) for image_predictions in zip(boxes, predicted.logits, strict=True)
+        ]
         return _pooled(predicted), found
 
     def _shown(self, images: Tensor) -> Tensor:

@@ -56,16 +56,16 @@ def sample_windows(images: Tensor, covered: Tensor, windows: Tensor, size: tuple
     for axis, (pixels, side) in enumerate(zip(size, (images.shape[3], images.shape[2]), strict=True)):
         centres = _centres(pixels, images.device)
         start, end, extent = windows[:, axis, None], windows[:, axis + 2, None], covered[:, axis, None]
-        place = (start + (end - start) * centres) * extent
-        inside.append((place >= 0) & (place <= extent))
+        position = (start + (end - start) * centres) * extent
+        inside.append((position >= 0) & (position <= extent))
         # Not beyond the middle of the last pixel, where what is outside the image would be mixed in.
-        place = torch.minimum(place.clamp(min=0.5), extent - 0.5)
-        grids.append(place * 2 / side - 1)
+        position = torch.minimum(position.clamp(min=0.5), extent - 0.5)
+        grids.append(position * 2 / side - 1)
     shape = len(images), size[1], size[0]
     grid = torch.stack([grids[0][:, None].expand(shape), grids[1][:, :, None].expand(shape)], dim=-1)
-    seen = F.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
-    fill = constant(tuple(map(float, FILL)), seen.device)[:, None, None]
-    return torch.where((inside[0][:, None] & inside[1][:, :, None])[:, None], seen, fill)
+    sampled = F.grid_sample(images.float(), grid, mode="bilinear", align_corners=False)
+    fill = constant(tuple(map(float, FILL)), sampled.device)[:, None, None]
+    return torch.where((inside[0][:, None] & inside[1][:, :, None])[:, None], sampled, fill)
 
 
 @cache

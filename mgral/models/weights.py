@@ -74,11 +74,11 @@ def _timm_weights(backbone: str, mirror: str | None) -> Published:
     """Return where timm has a backbone's weights: with digits of their checksum in the name, else on its hub."""
     import timm  # which takes a second, and not every detector is on one of its backbones
 
-    known = timm.get_pretrained_cfg(backbone)
-    published = _with_digits(known.url) if known and known.url else None
+    timm_config = timm.get_pretrained_cfg(backbone)
+    published = _with_digits(timm_config.url) if timm_config and timm_config.url else None
     if published is not None:
         return published
-    if known is None or not known.hf_hub_id:
+    if timm_config is None or not timm_config.hf_hub_id:
         raise InputError(
             f"detector.weights: timm publishes none for {backbone}; choose another backbone, or set it to null or "
             "to a file"
@@ -86,10 +86,10 @@ def _timm_weights(backbone: str, mirror: str | None) -> Published:
     if mirror is not None:
         raise InputError(
             f"detector.weights: those of {backbone} are on timm's hub alone, whose checksum is not known to a "
-            f"mirror; download https://huggingface.co/{known.hf_hub_id} yourself and set detector.weights to its "
-            "model.safetensors, or leave out data.mirror"
+            f"mirror; download https://huggingface.co/{timm_config.hf_hub_id} yourself and set detector.weights to "
+            "its model.safetensors, or leave out data.mirror"
         )
-    url = f"https://huggingface.co/{known.hf_hub_id}/resolve/main/model.safetensors"
+    url = f"https://huggingface.co/{timm_config.hf_hub_id}/resolve/main/model.safetensors"
     return Published(url, linked_checksum(url))
 
 
@@ -102,8 +102,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read safetensors or a state dict of torch's; raises InputError where a file contains neither."""
     try:
         content = read_verified(path)
-        safe = path.suffix.lower() == ".safetensors"
-        state: Any = load(content) if safe else torch.load(io.BytesIO(content), "cpu", weights_only=True)
+        is_safetensors = path.suffix.lower() == ".safetensors"
+        state: Any = load(content) if is_safetensors else torch.load(io.BytesIO(content), "cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; correct detector.weights") from None
     except pickle.UnpicklingError:  # whose text advises to run what is in the file
@@ -118,13 +118,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             state = state[key]
     if not isinstance(state, Mapping):
         raise InputError(f"{path} contains no state dict; give what torch.save(model.state_dict(), ...) wrote")
-    return {re.sub(WRAPPED, "", str(name)): one for name, one in state.items() if isinstance(one, Tensor)}
+    return {re.sub(WRAPPED, "", str(name)): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _first_words(error: Exception) -> str:
     """Return the first sentence of an error, where it says something: torch goes on with advice."""
-    first = re.split(r"\. |\n", str(error))[0]
-    return "it is no file of torch's" if isinstance(error, KeyError) or first.startswith("[") else first
+    sentence = re.split(r"\. |\n", str(error))[0]
+    return "it is no file of torch's" if isinstance(error, KeyError) or sentence.startswith("[") else sentence
 
 
 def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> tuple[dict[str, Tensor], str]:
@@ -132,31 +132,41 @@ def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> 
 
     Statistics of an earlier training are left out. Raises InputError where nothing fits, or a number is not finite.
     """
-    own = {name: one for name, one in detector.state_dict().items() if not re.search(STATISTICS, name)}
-    found = detector.own_names(state)
-    fits = {name: one for name, one in found.items() if name in own and one.shape == own[name].shape}
-    if not fits:
-        holds = f"{', '.join(sorted(state)[:3])}, ..." if state else "none"
+    own_state = {name: tensor for name, tensor in detector.state_dict().items() if not re.search(STATISTICS, name)}
+    renamed = detector.own_names(state)
+    fitting = {
+        name: tensor
+        for name, tensor in renamed.items()
+        if name in own_state and tensor.shape == own_state[name].shape
+    }
+    if not fitting:
+        held_names = f"{', '.join(sorted(state)[:3])}, ..." if state else "none"
         raise InputError(
             f"detector.weights: no tensor of {source} fits {type(detector).__name__} as it is configured; it holds "
-            f"{holds}; give weights of the same detector, or of its backbone"
+            f"{held_names}; give weights of the same detector, or of its backbone"
         )
-    if other := [name for name, one in fits.items() if _is_plain(own[name]) and not _is_plain(one)]:
+    if not_plain := [
+        name for name, tensor in fitting.items() if _is_plain(own_state[name]) and not _is_plain(tensor)
+    ]:
         raise InputError(
-            f"detector.weights: {len(other)} tensors of {source} contain no real numbers, such as {other[0]} "
-            f"({fits[other[0]].dtype}); give weights that are neither quantised nor converted"
+            f"detector.weights: {len(not_plain)} tensors of {source} contain no real numbers, such as {not_plain[0]} "
+            f"({fitting[not_plain[0]].dtype}); give weights that are neither quantised nor converted"
         )
-    if spoilt := [name for name, one in fits.items() if _is_plain(one) and not torch.isfinite(one.float()).all()]:
+    if not_finite := [
+        name for name, tensor in fitting.items() if _is_plain(tensor) and not torch.isfinite(tensor.float()).all()
+    ]:
         raise InputError(
-            f"detector.weights: {len(spoilt)} tensors of {source} contain numbers that are not finite, such as "
-            f"{spoilt[0]}; give weights of a training that went well"
+            f"detector.weights: {len(not_finite)} tensors of {source} contain numbers that are not finite, such as "
+            f"{not_finite[0]}; give weights of a training that went well"
         )
-    anew = Counter(
-        ".".join(name.split(".")[:3]) + (": other shape" if name in found else "") for name in own if name not in fits
+    not_loaded = Counter(
+        ".".join(name.split(".")[:3]) + (": other shape" if name in renamed else "")
+        for name in own_state
+        if name not in fitting
     )
-    line = f"loaded {len(fits)} of {len(own)} tensors from {source}"
-    groups = ", ".join(f"{group} ({count})" for group, count in anew.items())
-    return fits, f"{line}; starts anew: {groups}" if anew else line
+    line = f"loaded {len(fitting)} of {len(own_state)} tensors from {source}"
+    groups = ", ".join(f"{group} ({count})" for group, count in not_loaded.items())
+    return fitting, f"{line}; starts anew: {groups}" if not_loaded else line
 
 
 def _is_plain(values: Tensor) -> bool:
@@ -167,7 +177,7 @@ def _is_plain(values: Tensor) -> bool:
 def check_backbone(detector: DetectorModel, start: Mapping[str, Tensor], source: str) -> None:
     """Raise InputError if published weights lack tensors of the backbone, as if timm renames them on loading."""
     names = [name for name in detector.pretrained.state_dict() if not re.search(STATISTICS, name)]
-    if missing := [name for name in names if not any(found.endswith(f".{name}") for found in start)]:
+    if missing := [name for name in names if not any(loaded.endswith(f".{name}") for loaded in start)]:
         raise InputError(
             f"detector.weights: {source} lacks {len(missing)} of the {len(names)} tensors of the backbone "
             f"({', '.join(missing[:3])}, ...); choose another backbone, or set detector.weights to a file or to null"

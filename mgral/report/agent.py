@@ -23,12 +23,12 @@ def agent_figures(results: Results) -> list[Figure]:
     config = results.config
     if not config.agents:
         return []
-    shown = max(1, _SHOWN // len(config.agents))
-    cycles = [int(cycle) for cycle in np.unique(np.linspace(0, config.cycles - 1, shown).round())]
+    cycle_count = max(1, _SHOWN // len(config.agents))
+    cycles = [int(cycle) for cycle in np.unique(np.linspace(0, config.cycles - 1, cycle_count).round())]
     runs = dict(list(results.episodes.groupby(["strategy", "cycle"])))
-    drawn = {of_cycle: runs[of_cycle] for of_cycle in product(config.agents, cycles) if of_cycle in runs}
-    table = Table("agent_episodes", pd.concat(drawn.values())[[*ROUND, *EPISODE]]) if drawn else None
-    return [_figure(results, *of_cycle, episodes, table) for of_cycle, episodes in drawn.items() if table]
+    shown_runs = {key: runs[key] for key in product(config.agents, cycles) if key in runs}
+    table = Table("agent_episodes", pd.concat(shown_runs.values())[[*ROUND, *EPISODE]]) if shown_runs else None
+    return [_figure(results, *key, episodes, table) for key, episodes in shown_runs.items() if table]
 
 
 def _figure(results: Results, strategy: str, cycle: int, episodes: pd.DataFrame, table: Table) -> Figure:
@@ -38,19 +38,19 @@ def _figure(results: Results, strategy: str, cycle: int, episodes: pd.DataFrame,
     mean = episodes.groupby("episode")[list(EPISODE[1:])].mean()
     window = max(1, len(mean) // 20)
     # The first have fewer before them.
-    running = mean.rolling(window, min_periods=1).mean()
+    running_mean = mean.rolling(window, min_periods=1).mean()
     selected = agents["selected_reward"]
 
     def paint(axes: Axes) -> None:
-        for _, of_seed in episodes.groupby("seed", sort=False) if len(agents) > 1 else ():
-            axes.plot(of_seed["episode"], of_seed["reward"], color=colour, alpha=0.18, linewidth=0.8)
-        axes.plot(running["random_reward"], color=FAINT, label="random, mean")
+        for _, seed_episodes in episodes.groupby("seed", sort=False) if len(agents) > 1 else ():
+            axes.plot(seed_episodes["episode"], seed_episodes["reward"], color=colour, alpha=0.18, linewidth=0.8)
+        axes.plot(running_mean["random_reward"], color=FAINT, label="random, mean")
         axes.plot(mean["random_best"], color=FAINT, linestyle=":", label="random, best so far")
-        axes.plot(running["reward"], color=colour, linewidth=2.4, label="agent, mean")
+        axes.plot(running_mean["reward"], color=colour, linewidth=2.4, label="agent, mean")
         axes.plot(mean["best"], color=colour, linestyle=":", label="agent, best so far")
         end = mean.index[-1] + 0.03 * len(mean)
-        at = [end], [selected.mean()]
-        axes.plot(*at, "*", color=INK, markersize=11, label="agent's choice", clip_on=False, zorder=5)
+        end_point = [end], [selected.mean()]
+        axes.plot(*end_point, "*", color=INK, markersize=11, label="agent's choice", clip_on=False, zorder=5)
         axes.set(xlabel="episode", ylabel="looked-up mAP (%)")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=3, columnspacing=1.0, handlelength=1.5)
@@ -64,11 +64,11 @@ def _figure(results: Results, strategy: str, cycle: int, episodes: pd.DataFrame,
         + (f", running mean of {window} episodes." if window > 1 else ".")
     )
     title = f"Cycle {cycle}" if len(results.config.agents) == 1 else f"{strategy}, cycle {cycle}"
-    found = float((agents["selected_reward"] - agents["random_best_as_often"]).mean())
-    kind = "higher" if found > 0 else "no higher"
+    gain = float((agents["selected_reward"] - agents["random_best_as_often"]).mean())
+    kind = "higher" if gain > 0 else "no higher"
     conclusion = (
         f"The looked-up mAP of the agent’s batch is {kind} than that of the best of as many random batches: "
-        f"{points(found, 2, sign=True)} points in the mean."
+        f"{points(gain, 2, sign=True)} points in the mean."
     )
     return Figure(stem, title, conclusion, caption, draw(stem, 5.0, 3.7, paint), table)
 

@@ -58,9 +58,9 @@ def _balance_figure(results: Results, strategy: str, shares: pd.DataFrame, table
         cycles, classes = chosen.shape
         norm = TwoSlopeNorm(0, -_OCTAVES, _OCTAVES)
         ratios = np.column_stack([np.zeros(classes), octaves[order]])
-        image = axes.imshow(ratios, cmap=_COLOURS, norm=norm, aspect="auto")
-        numbers = np.column_stack([pool[0], chosen.T])[order]
-        for (row, column), share in np.ndenumerate(numbers):
+        heatmap = axes.imshow(ratios, cmap=_COLOURS, norm=norm, aspect="auto")
+        cell_shares = np.column_stack([pool[0], chosen.T])[order]
+        for (row, column), share in np.ndenumerate(cell_shares):
             if np.isnan(share) or (column and cycles > _CYCLES_WITH_NUMBERS):
                 continue
             colour = _ink_on(_COLOURS(norm(np.nan_to_num(ratios[row, column]))))
@@ -70,14 +70,16 @@ def _balance_figure(results: Results, strategy: str, shares: pd.DataFrame, table
         axes.grid(False)
         axes.spines[:].set_visible(False)
         step = max(1, cycles // _CYCLES_WITH_NUMBERS)
-        axes.set_xticks([0, *range(1, cycles + 1, step)], ["pool", *[str(t) for t in range(0, cycles, step)]])
+        axes.set_xticks([0, *range(1, cycles + 1, step)], ["pool", *[str(cycle) for cycle in range(0, cycles, step)]])
         axes.xaxis.tick_top()
         axes.set_yticks(range(classes), [_short(results.class_names[label]) for label in order])
         axes.tick_params(axis="y", labelsize=8.5 if classes <= 12 else 7.5)
-        bar = axes.figure.colorbar(image, ax=axes, orientation="horizontal", fraction=0.05, pad=0.04, aspect=32)
-        bar.outline.set_visible(False)
-        bar.set_ticks([-2, -1, 0, 1, 2], labels=["¼ of the pool's", "½", "as the pool", "2×", "4× the pool's"])
-        bar.ax.tick_params(labelsize=7.5)
+        colour_bar = axes.figure.colorbar(
+            heatmap, ax=axes, orientation="horizontal", fraction=0.05, pad=0.04, aspect=32
+        )
+        colour_bar.outline.set_visible(False)
+        colour_bar.set_ticks([-2, -1, 0, 1, 2], labels=["¼ of the pool's", "½", "as the pool", "2×", "4× the pool's"])
+        colour_bar.ax.tick_params(labelsize=7.5)
 
     classes = len(results.class_names)
     height = 1.1 + classes * (0.27 if classes <= 12 else 0.19)
@@ -86,11 +88,11 @@ def _balance_figure(results: Results, strategy: str, shares: pd.DataFrame, table
 
 def _balance_in_words(results: Results, chosen: Array, pool: Array) -> str:
     """Name the classes that were chosen most above and below their share in the pool, over all cycles."""
-    known = ~np.isnan(chosen + pool).any(axis=1)
-    if not known.any():
+    known_cycles = ~np.isnan(chosen + pool).any(axis=1)
+    if not known_cycles.any():
         return "There are no boxes to compare."
-    shares, of_pool = chosen[known].mean(axis=0), pool[known].mean(axis=0)
-    ratios = np.divide(shares, of_pool, out=np.full(len(shares), np.nan), where=of_pool > 0)
+    shares, pool_shares = chosen[known_cycles].mean(axis=0), pool[known_cycles].mean(axis=0)
+    ratios = np.divide(shares, pool_shares, out=np.full(len(shares), np.nan), where=pool_shares > 0)
     most, least = int(np.nanargmax(ratios)), int(np.nanargmin(ratios))
     names = results.class_names
     if len(names) == 1:
@@ -117,8 +119,8 @@ def evenness(shares: Array) -> Array:
     1 where all classes have as many, 0 where one has all (Pielou, *The measurement of diversity in different types of
     biological collections*, J. Theoret. Biol. 13, 1966); NaN without boxes.
     """
-    even: Array = entr(np.asarray(shares)).sum(axis=-1) / np.log(max(2, shares.shape[-1]))
-    return even
+    relative_entropy: Array = entr(np.asarray(shares)).sum(axis=-1) / np.log(max(2, shares.shape[-1]))
+    return relative_entropy
 
 
 def cycle_figures(results: Results) -> list[Figure]:
@@ -135,19 +137,29 @@ def cycle_figures(results: Results) -> list[Figure]:
             "pool_boxes": boxes["left"] / images["pool"],
         }
     ).reset_index()
-    even = (
+    evenness_caption = (
         "Entropy of the classes’ shares among the boxes chosen in a cycle, divided by its maximum: 1 where all "
         "classes have as many boxes, 0 where one has all. Over all cycles and seeds: {means}; the pool "
         "of cycle 0 has {pool:.3f}. Few boxes are less even than the pool that they are drawn from, by chance."
     )
-    crowded = (
+    boxes_caption = (
         "Over all cycles and seeds: {means}; the pool of cycle 0 has {pool:.2f}. "
         "A strategy that chooses crowded images gets more boxes for the same number of images."
     )
-    evenly, an_image = "How evenly classes are chosen", "Boxes per image"
+    evenness_title, boxes_title = "How evenly classes are chosen", "Boxes per image"
     return [
-        _cycle_figure(results, of_cycles, "class_evenness", "evenness", evenly, "evenness of classes, 0 to 1", even),
-        _cycle_figure(results, of_cycles, "boxes_an_image", "boxes", an_image, "boxes per chosen image", crowded),
+        _cycle_figure(
+            results,
+            of_cycles,
+            "class_evenness",
+            "evenness",
+            evenness_title,
+            "evenness of classes, 0 to 1",
+            evenness_caption,
+        ),
+        _cycle_figure(
+            results, of_cycles, "boxes_an_image", "boxes", boxes_title, "boxes per chosen image", boxes_caption
+        ),
     ]
 
 
@@ -155,17 +167,19 @@ def _cycle_figure(
     results: Results, of_cycles: pd.DataFrame, stem: str, what: str, title: str, label: str, caption: str
 ) -> Figure:
     """Draw a line for each strategy, of its batches, and the pool of cycle 0; `caption` has their means filled in."""
-    chosen, pool = f"chosen_{what}", f"pool_{what}"
+    chosen_column, pool_column = f"chosen_{what}", f"pool_{what}"
     styles, with_seeds = strategy_styles(results.config), strategies_with_seeds(results)
-    first_pool = of_cycles.loc[(of_cycles["strategy"] == of_cycles["strategy"][0]) & (of_cycles["cycle"] == 0), pool]
+    first_pool = of_cycles.loc[
+        (of_cycles["strategy"] == of_cycles["strategy"][0]) & (of_cycles["cycle"] == 0), pool_column
+    ]
 
     def paint(axes: Axes) -> None:
         for strategy, (colour, marker) in styles.items():
-            values = of_cycles[of_cycles["strategy"] == strategy]
-            for _, of_seed in values.groupby("seed", sort=False) if strategy in with_seeds else ():
-                cells = of_seed["cycle"], of_seed[chosen]
+            rows = of_cycles[of_cycles["strategy"] == strategy]
+            for _, seed_rows in rows.groupby("seed", sort=False) if strategy in with_seeds else ():
+                cells = seed_rows["cycle"], seed_rows[chosen_column]
                 axes.plot(*cells, marker, color=colour, alpha=0.4, markersize=3.5, markeredgewidth=0)
-            mean = values.groupby("cycle")[chosen].mean()
+            mean = rows.groupby("cycle")[chosen_column].mean()
             axes.plot(mean.index, mean, marker=marker, color=colour, markeredgecolor="white", label=strategy)
         axes.axhline(first_pool.mean(), color=FAINT, linestyle="--", linewidth=1.2, label="pool of cycle 0")
         axes.set(xlabel="cycle", ylabel=label)
@@ -176,19 +190,19 @@ def _cycle_figure(
         legend_above(axes)
 
     drawing = draw(stem, 5.0, 3.0 + legend_height([*results.config.strategies, "pool of cycle 0"]), paint)
-    over_all = of_cycles.groupby("strategy", sort=False)[chosen].mean()
+    over_all = of_cycles.groupby("strategy", sort=False)[chosen_column].mean()
     digits = 2 if what == "boxes" else 3
     means = ", ".join(f"{strategy} {mean:.{digits}f}" for strategy, mean in over_all.items())
-    table = Table(stem, of_cycles[[*ROUND, chosen, pool]])
+    table = Table(stem, of_cycles[[*ROUND, chosen_column, pool_column]])
     conclusion = _extremes(over_all, f".{digits}f", _EXTREMES[what])
     return Figure(stem, title, conclusion, caption.format(means=means, pool=first_pool.mean()), drawing, table)
 
 
 def _extremes(over_all: pd.Series, form: str, words: tuple[str, str]) -> str:
     """Name the strategies with the highest and the lowest mean."""
-    known = over_all.dropna()
-    if not len(known):
+    means = over_all.dropna()
+    if not len(means):
         return "There are no boxes to compare."
-    highest, lowest = str(known.idxmax()), str(known.idxmin())
-    most = f"{highest} chose {words[0]} ({known[highest]:{form}})"
-    return f"{most}, {lowest} {words[1]} ({known[lowest]:{form}})." if len(known) > 1 else f"{most}."
+    highest, lowest = str(means.idxmax()), str(means.idxmin())
+    most = f"{highest} chose {words[0]} ({means[highest]:{form}})"
+    return f"{most}, {lowest} {words[1]} ({means[lowest]:{form}})." if len(means) > 1 else f"{most}."

@@ -69,10 +69,10 @@ def cost_rows(results: Results, ranked: list[RankingRow]) -> list[CostRow]:
 def _forward_passes(results: Results, strategy: str) -> float:
     """Return images shown for a choice, embeddings included; those that tables are made from count for the tables."""
     config, batches = results.config, results.batches
-    chosen = batches.loc[batches["strategy"] == strategy, "forward_passes"].mean()
+    passes = batches.loc[batches["strategy"] == strategy, "forward_passes"].mean()
     info = registry.strategy(config.strategies[strategy].type)
     embeds = strategy not in config.with_tables and "embeddings" in info.files
-    return float(chosen) + len(results.train.image_ids) * embeds
+    return float(passes) + len(results.train.image_ids) * embeds
 
 
 def _head_images(results: Results, strategy: str) -> int:
@@ -81,7 +81,9 @@ def _head_images(results: Results, strategy: str) -> int:
     if "head" not in registry.strategy(config.strategies[strategy].type).requires:
         return 0
     labelled = [images_labelled(results, (strategy,), cycle) for cycle in range(config.cycles)]
-    return round(mean(detector_images(one, count) for one in results.settings.values() for count in labelled))
+    return round(
+        mean(detector_images(settings, count) for settings in results.settings.values() for count in labelled)
+    )
 
 
 def table_costs(results: Results) -> list[TableCost]:
@@ -98,16 +100,18 @@ def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> Ta
     config, train = results.config.for_strategy(strategies[0]), len(results.train.image_ids)
     lut = config.lut
     # Lengths that are derived differ by seed.
-    of_seeds = [config.model_copy(update={"iterations": one.iterations}) for one in results.settings.values()]
+    seed_configs = [
+        config.model_copy(update={"iterations": settings.iterations}) for settings in results.settings.values()
+    ]
     rounds = table_rounds(config, strategies)
     tables, trained, seen = sum(rounds.values()), 0.0, 0
     for (_, cycle), splits in rounds.items():
         labelled = images_labelled(results, strategies, cycle)
         pseudo_labelled = train - labelled if lut.labels == "pseudo_labels" else 0
         seen += train + pseudo_labelled + splits * (lut.variants + 1) * reward_images(lut, labelled, train)
-        trained += splits * mean(table_images(one, labelled) for one in of_seeds)
-    of_detector = mean(detector_images(one, config.initial) for one in of_seeds)
-    return TableCost(table, strategies, tables, round(trained), trained / of_detector, seen)
+        trained += splits * mean(table_images(seed_config, labelled) for seed_config in seed_configs)
+    per_detector = mean(detector_images(seed_config, config.initial) for seed_config in seed_configs)
+    return TableCost(table, strategies, tables, round(trained), trained / per_detector, seen)
 
 
 def costs_table(rows: list[CostRow]) -> Table:

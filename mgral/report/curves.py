@@ -35,19 +35,19 @@ def mean_heights(detectors: DetectorScores, score: str, cost: str) -> dict[str, 
     All curves of a seed start at the same labels, and the range ends with the curve that has the fewest.
     """
     labels = {strategy: detectors.curve(strategy, cost) for strategy in detectors.config.strategies}
-    ends = np.min([of[:, -1] for of in labels.values()], axis=0)
+    ends = np.min([strategy_labels[:, -1] for strategy_labels in labels.values()], axis=0)
     return {
-        strategy: np.array(list(map(mean_height, of, detectors.curve(strategy, score), ends)))
-        for strategy, of in labels.items()
+        strategy: np.array(list(map(mean_height, strategy_labels, detectors.curve(strategy, score), ends)))
+        for strategy, strategy_labels in labels.items()
     }
 
 
 def mean_height(labels: Array, scores: Array, end: float) -> float:
     """Return the area below a curve, [points] each and straight between them, up to an end, divided by its width."""
     within = labels < end
-    at = np.append(labels[within], end)
+    positions = np.append(labels[within], end)
     heights = np.append(scores[within], np.interp(end, labels, scores))
-    return float(np.trapezoid(heights, at) / (end - labels[0]))
+    return float(np.trapezoid(heights, positions) / (end - labels[0]))
 
 
 def curve_figures(detectors: DetectorScores, subject: str) -> list[Figure]:
@@ -82,20 +82,20 @@ def _figure(
 ) -> Figure:
     strategies, full = detectors.config.strategies, Spread.of(detectors.full[score])
     styles, with_seeds = strategy_styles(detectors.config), strategies_with_seeds(detectors)
-    rest = f"{len(strategies) - len(named)} others"
-    lines = [*named, *[rest] * (len(named) < len(strategies)), FULL_DATA]
+    others_label = f"{len(strategies) - len(named)} others"
+    line_names = [*named, *[others_label] * (len(named) < len(strategies)), FULL_DATA]
 
     def paint(axes: Axes) -> None:
-        label = rest
+        label = others_label
         for strategy in strategies:
-            points_of = detectors.curve(strategy, cost), detectors.curve(strategy, score)
+            curve = detectors.curve(strategy, cost), detectors.curve(strategy, score)
             if strategy not in named:
-                axes.plot(*(of.mean(axis=0) for of in points_of), color=FAINT, linewidth=0.7, alpha=0.6, label=label)
+                axes.plot(*(data.mean(axis=0) for data in curve), color=FAINT, linewidth=0.7, alpha=0.6, label=label)
                 label = "_"  # is not in the legend
                 continue
             # The method under test stays visible where curves meet.
             order = 4 if strategy in detectors.config.methods else 3
-            _paint_curve(axes, strategy, styles[strategy], *points_of, strategy in with_seeds, order)
+            _paint_curve(axes, strategy, styles[strategy], *curve, strategy in with_seeds, order)
         if not math.isnan(full.mean):
             axes.axhline(
                 full.mean, color=INK, linestyle="--", linewidth=1.2, label=f"{FULL_DATA} {points(full.mean)}"
@@ -110,7 +110,7 @@ def _figure(
     conclusion = f"{title}: differences are chance." if nothing else curve_in_words(detectors, score, cost, subject)
     images = detectors.full["images"].iloc[0]
     caption = f"Dashed: {points_with_spread(full)} %, the detector trained on all {images} images."
-    return Figure(stem, title, conclusion, caption, draw(stem, 5.0, height + legend_height(lines), paint), table)
+    return Figure(stem, title, conclusion, caption, draw(stem, 5.0, height + legend_height(line_names), paint), table)
 
 
 def curve_in_words(detectors: DetectorScores, score: str, cost: str, subject: str) -> str:
@@ -121,21 +121,21 @@ def curve_in_words(detectors: DetectorScores, score: str, cost: str, subject: st
         for strategy in detectors.config.strategies
     }
     ends = {strategy: float(curve[1][-1]) for strategy, curve in means.items()}
-    if any(np.isnan(of).any() for _, of in means.values()):
+    if any(np.isnan(values).any() for _, values in means.values()):
         return f"Some detectors have no {name}, so the curves have gaps."
     best = max(ends, key=lambda strategy: ends[strategy])
     highest = f"{best} ends highest, at {points(ends[best])} %."
     if len(means) == 1:
         return f"{subject} goes from {points(float(means[subject][1][0]))} to {points(ends[subject])} % {name}."
-    other = detectors.baseline
-    if other is None or subject == other:
+    baseline = detectors.baseline
+    if baseline is None or subject == baseline:
         return highest
-    side, since = lead(*means[subject], *means[other])
-    which = "In this seed" if seeds == 1 else f"In the mean of {seeds} seeds"
+    side, since = lead(*means[subject], *means[baseline])
+    basis = "In this seed" if seeds == 1 else f"In the mean of {seeds} seeds"
     if not side:
-        return f"{which}, {subject} and {other} end level." + f" {highest}" * (best != subject)
-    where = f"{'above' if side > 0 else 'below'} {other} from {since:,.0f} {cost} on"
-    return f"{which}, {subject} is {where}." + f" {highest}" * (best not in (subject, other) or side < 0)
+        return f"{basis}, {subject} and {baseline} end level." + f" {highest}" * (best != subject)
+    where = f"{'above' if side > 0 else 'below'} {baseline} from {since:,.0f} {cost} on"
+    return f"{basis}, {subject} is {where}." + f" {highest}" * (best not in (subject, baseline) or side < 0)
 
 
 def lead(labels: Array, scores: Array, other_labels: Array, other_scores: Array) -> tuple[int, float]:
@@ -145,12 +145,12 @@ def lead(labels: Array, scores: Array, other_labels: Array, other_scores: Array)
     labels returned are those of a point of either curve. If the curves end level, it returns 0 and the end.
     """
     start, end = max(labels[0], other_labels[0]), min(labels[-1], other_labels[-1])
-    at = np.unique(np.clip(np.concatenate([labels, other_labels]), start, end))
-    difference = np.interp(at, labels, scores) - np.interp(at, other_labels, other_scores)
+    positions = np.unique(np.clip(np.concatenate([labels, other_labels]), start, end))
+    difference = np.interp(positions, labels, scores) - np.interp(positions, other_labels, other_scores)
     sides = np.where(np.abs(difference) < LEVEL, 0, np.sign(difference)).astype(int)
     differing = np.flatnonzero(sides != sides[-1])
     return int(sides[-1]), float(
-        at[differing[-1] + 1] if len(differing) and sides[-1] else at[0 if sides[-1] else -1]
+        positions[differing[-1] + 1] if len(differing) and sides[-1] else positions[0 if sides[-1] else -1]
     )
 
 
@@ -162,8 +162,8 @@ def curve_tables(detectors: DetectorScores) -> list[Table]:
         strategy: pd.DataFrame({**seeds, **{n: detectors.curve(strategy, n).mean(axis=0) for n in (*COSTS, *scores)}})
         for strategy in detectors.config.strategies
     }
-    together = pd.concat(means, names=["strategy", "cycle"]).reset_index()
-    return [Table("curves", together), *(Table(f"curves/{strategy}", of) for strategy, of in means.items())]
+    all_means = pd.concat(means, names=["strategy", "cycle"]).reset_index()
+    return [Table("curves", all_means), *(Table(f"curves/{strategy}", curve) for strategy, curve in means.items())]
 
 
 def strategies_with_seeds(detectors: DetectorScores) -> tuple[str, ...]:
@@ -178,12 +178,12 @@ def _paint_curve(
     axes: Axes, strategy: str, style: Style, cost: Array, score: Array, with_seeds: bool, order: int
 ) -> None:
     colour, marker = style
-    at = cost.mean(axis=0)
+    mean_cost = cost.mean(axis=0)
     if len(score) > 1 and with_seeds:
-        axes.fill_between(at, score.min(axis=0), score.max(axis=0), color=colour, alpha=0.13, linewidth=0)
+        axes.fill_between(mean_cost, score.min(axis=0), score.max(axis=0), color=colour, alpha=0.13, linewidth=0)
         axes.plot(cost.ravel(), score.ravel(), marker, color=colour, alpha=0.4, markersize=3, markeredgewidth=0)
     mean = score.mean(axis=0)
-    axes.plot(at, mean, marker=marker, color=colour, markeredgecolor="white", label=strategy, zorder=order)
+    axes.plot(mean_cost, mean, marker=marker, color=colour, markeredgecolor="white", label=strategy, zorder=order)
 
 
 @dataclass(frozen=True)
@@ -199,21 +199,21 @@ class SummaryRow:
 def summary(detectors: DetectorScores) -> list[SummaryRow]:
     """Compare the strategies at the last cycle."""
     random = detectors.baseline
-    final = {name: detectors.curve(name, "map")[:, -1] for name in detectors.config.strategies}
+    final_maps = {name: detectors.curve(name, "map")[:, -1] for name in detectors.config.strategies}
     return [
         SummaryRow(
             name,
-            Spread.of(of_seeds),
+            Spread.of(maps),
             Spread.of(detectors.curve(name, "ap50")[:, -1]),
-            PairedDifference.of(of_seeds, final[random]) if random and name != random else None,
+            PairedDifference.of(maps, final_maps[random]) if random and name != random else None,
         )
-        for name, of_seeds in final.items()
+        for name, maps in final_maps.items()
     ]
 
 
 def summary_table(rows: list[SummaryRow]) -> Table:
     """Return the summary as numbers between 0 and 1."""
-    written = [
+    table_rows = [
         {
             "strategy": row.strategy,
             "seeds": row.final_map.n,
@@ -225,4 +225,4 @@ def summary_table(rows: list[SummaryRow]) -> Table:
         }
         for row in rows
     ]
-    return Table("summary", pd.DataFrame(written))
+    return Table("summary", pd.DataFrame(table_rows))

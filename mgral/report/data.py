@@ -73,9 +73,9 @@ def load_notes(folder: Path, config: Config, train: Dataset, images: Images) -> 
     examples: tuple[Example, ...] = ()
     if groups and groups.pairs:
         test = load_dataset(folder / "test.json")
-        tested = load_images(folder / "test.npy", test, config.detector.image_canvas)
-        chosen = np.unique(np.linspace(0, len(groups.pairs) - 1, EXAMPLES).round().astype(int))
-        examples = tuple(_example(groups.pairs[place], train, images, test, tested) for place in chosen)
+        test_images = load_images(folder / "test.npy", test, config.detector.image_canvas)
+        positions = np.unique(np.linspace(0, len(groups.pairs) - 1, EXAMPLES).round().astype(int))
+        examples = tuple(_example(groups.pairs[position], train, images, test, test_images) for position in positions)
     return DataNotes(tuple(repairs), groups, examples)
 
 

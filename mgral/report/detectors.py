@@ -57,9 +57,9 @@ def scores_of(tables: Sequence[pd.DataFrame], config: Config) -> DetectorScores:
     """Return the scores in the rows of `detectors_table`, read from files of different seeds of one experiment."""
     rows = pd.concat(tables)
     seeds = tuple(sorted(rows["seed"].unique().tolist()))
-    order = {name: place for place, name in enumerate([*config.strategies, FULL_DATA])}
+    order = {name: position for position, name in enumerate([*config.strategies, FULL_DATA])}
     rows = rows.sort_values(
-        ["strategy", "seed", "cycle"], key=lambda of: of.map(order) if of.name == "strategy" else of
+        ["strategy", "seed", "cycle"], key=lambda column: column.map(order) if column.name == "strategy" else column
     )
     full = rows["strategy"] == FULL_DATA
     rounds = rows[~full].astype({"cycle": int})

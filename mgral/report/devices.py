@@ -20,22 +20,22 @@ def devices_used(results: Path) -> str:
     results
         Folder of the experiment.
     """
-    steps: dict[str, set[str]] = defaultdict(set)
-    for place in sorted((results / RECORDS).rglob("*.json")):
-        record = parse_record(place) or {}
+    devices_by_step: dict[str, set[str]] = defaultdict(set)
+    for path in sorted((results / RECORDS).rglob("*.json")):
+        record = parse_record(path) or {}
         arguments = record.get("arguments", {})
         # A choice without a detector, such as a random one, uses no GPU.
         if "gpus" in arguments and (record["step"] != "select" or "detector" in arguments):
             gpu = record["machine"]["gpu"]
-            steps[record["step"]].add(CPU if gpu == NOT_USED else gpu)
-    devices = sorted(set().union(*steps.values()), key=lambda device: (device == CPU, device))
+            devices_by_step[record["step"]].add(CPU if gpu == NOT_USED else gpu)
+    devices = sorted(set().union(*devices_by_step.values()), key=lambda device: (device == CPU, device))
     if devices in ([], [CPU]):
         return ""
     parts = []
     for device in devices:
-        on_it = sorted(step for step, used in steps.items() if device in used)
-        named = "" if len(on_it) == len(steps) else f" ({', '.join(on_it)})"
-        parts.append(f"{device}: {len(on_it)} of {len(steps)} steps{named}")
-    mixed = sorted(step for step, used in steps.items() if len(used) > 1)
+        on_device = sorted(step for step, step_devices in devices_by_step.items() if device in step_devices)
+        step_names = "" if len(on_device) == len(devices_by_step) else f" ({', '.join(on_device)})"
+        parts.append(f"{device}: {len(on_device)} of {len(devices_by_step)} steps{step_names}")
+    mixed = sorted(step for step, step_devices in devices_by_step.items() if len(step_devices) > 1)
     note = f". Not all on one device, so that scores may differ by rounding: {', '.join(mixed)}" if mixed else ""
     return "; ".join(parts) + note

@@ -108,20 +108,20 @@ def draw(stem: str, width: float, height: float, paint: Callable[[Axes], None]) 
         canvas = Canvas(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(canvas)
         paint(canvas.add_subplot())
-        content = io.BytesIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        canvas.savefig(content, format="svg", metadata=nothing)
+        svg_file = io.BytesIO()
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        canvas.savefig(svg_file, format="svg", metadata=no_metadata)
         # Everything has its place by now; to lay it out again would take as long as to draw it.
         canvas.set_layout_engine("none")
         FigureCanvasAgg(canvas)
-        pixels = io.BytesIO()
-        canvas.savefig(pixels, format="png", dpi=_PNG_DPI, metadata={"Software": None})
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", content.getvalue().decode(), flags=re.DOTALL)
+        png_file = io.BytesIO()
+        canvas.savefig(png_file, format="png", dpi=_PNG_DPI, metadata={"Software": None})
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg_file.getvalue().decode(), flags=re.DOTALL)
     svg = re.sub(r"<!DOCTYPE.*?>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{stem}.", svg)
     # The page, not the drawing, decides how wide it is; the viewBox keeps its proportions.
     svg = re.sub(r' width="[^"]*pt" height="[^"]*pt"', "", svg, count=1)
-    return Drawing(svg, pixels.getvalue())
+    return Drawing(svg, png_file.getvalue())
 
 
 def legend_above(axes: Axes) -> None:

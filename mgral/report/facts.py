@@ -16,9 +16,9 @@ def knows_boxes(config: Config) -> bool:
 
 def instances(config: Config) -> list[tuple[str, str, str]]:
     """Return name, type and own settings of each strategy; none where all have the experiment's settings."""
-    written = config.model_dump(mode="json")["strategies"]
-    rows = [(name, own.pop("type"), ", ".join(_flat(own))) for name, own in written.items()]
-    return rows if any(name != kind or own for name, kind, own in rows) else []
+    strategies = config.model_dump(mode="json")["strategies"]
+    rows = [(name, settings.pop("type"), ", ".join(_flat(settings))) for name, settings in strategies.items()]
+    return rows if any(name != kind or settings for name, kind, settings in rows) else []
 
 
 def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[str]:
@@ -51,9 +51,9 @@ def facts(results: Results) -> list[tuple[str, str]]:
     train = results.train
     plural = "s" * (len(config.seeds) > 1)
     width, height = results.settings[config.seeds[0]].detector.image_canvas.input_size
-    lengths = sorted({str(one.iterations.detector) for one in results.settings.values()}, key=int)
+    lengths = sorted({str(settings.iterations.detector) for settings in results.settings.values()}, key=int)
     by_command = config.detector.command_gives is not None
-    found = [
+    entries = [
         ("Data", _data_name(results)),
         ("Training images", f"{len(train.image_ids):,} with {int(results.class_counts.sum()):,} boxes"),
         ("Test images", f"{results.test_images:,} with {results.test_boxes:,} boxes"),
@@ -72,24 +72,24 @@ def facts(results: Results) -> list[tuple[str, str]]:
             f"× (labelled / {config.initial})^{config.iterations.growth:g} later",
         ),
     ]
-    found += [(f"Seed {seed}, derived or set", "; ".join(lines)) for seed, lines in results.derived.items()]
+    entries += [(f"Seed {seed}, derived or set", "; ".join(lines)) for seed, lines in results.derived.items()]
     if results.devices:
-        found.append(("Computed on", results.devices))
+        entries.append(("Computed on", results.devices))
     if knows_boxes(config):
-        found.append(("Pool", "only images with a box: knowledge of an oracle"))
+        entries.append(("Pool", "only images with a box: knowledge of an oracle"))
     if config.with_tables:
         # Of several, those that the experiment gives; what an instance has of its own is in the list of strategies.
-        own = config.for_strategy(config.with_tables[0]) if len(config.with_tables) == 1 else config
-        lut, reward = own.lut, own.reward
+        own_config = config.for_strategy(config.with_tables[0]) if len(config.with_tables) == 1 else config
+        lut, reward = own_config.lut, own_config.reward
         labels, refresh = lut.labels.replace("_", " "), lut.refresh.replace("_", " ")
-        found += [
+        entries += [
             ("Lookup tables", f"{lut.splits}, of {lut.variants} variants each; labels: {labels}; built {refresh}"),
             ("Reward", reward_named(reward)),
         ]
     if config.agents:
-        own = config.for_strategy(config.agents[0]) if len(config.agents) == 1 else config
-        found.append(("Agent", f"{own.agent.episodes} episodes of {own.agent.samples} batches"))
-    return found
+        own_config = config.for_strategy(config.agents[0]) if len(config.agents) == 1 else config
+        entries.append(("Agent", f"{own_config.agent.episodes} episodes of {own_config.agent.samples} batches"))
+    return entries
 
 
 def at_the_end(results: Results) -> str:
@@ -104,8 +104,8 @@ def reward_named(reward: RewardConfig) -> str:
     """Return how rewards are looked up, in words."""
     if reward.estimator == "regression":
         return "AP of each class, learned from the variants by the images that show it, their crowding and variety"
-    of = {"by_class": "each class's object counts", "sliced": "embeddings, sliced", "exact": "embeddings, exact"}
-    return f"Wasserstein distance of {of[reward.distance]}; {reward.estimator} estimate"
+    basis = {"by_class": "each class's object counts", "sliced": "embeddings, sliced", "exact": "embeddings, exact"}
+    return f"Wasserstein distance of {basis[reward.distance]}; {reward.estimator} estimate"
 
 
 def _data_name(results: Results) -> str:

@@ -48,13 +48,13 @@ class FidelityReport:
 
 def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> FidelityReport:
     """Draw the page from the trials by seed."""
-    known, seed = list(trials.values()), config.seeds[0]
-    rows = fidelity_rows(known, configured_kind(config), seed)
+    all_trials, seed = list(trials.values()), config.seeds[0]
+    rows = fidelity_rows(all_trials, configured_kind(config), seed)
     by_seed = ceilings_by_seed(trials)
-    ceilings = {part: float(np.mean(list(of.values()))) for part, of in by_seed.items()}
-    comparisons = compare_with_counts(rows, known, ceilings, seed)
-    shown = [rows[0], *(row for row in rows[1:] if row.configured)]
-    figures = (_forest(rows, ceilings), *(_scatter(row, trials) for row in shown))
+    ceilings = {part: float(np.mean(list(seed_ceilings.values()))) for part, seed_ceilings in by_seed.items()}
+    comparisons = compare_with_counts(rows, all_trials, ceilings, seed)
+    shown_rows = [rows[0], *(row for row in rows[1:] if row.configured)]
+    figures = (_forest(rows, ceilings), *(_scatter(row, trials) for row in shown_rows))
     if config.lut.splits > 1:
         figures += tuple(_splits(row.kind, trials, ceilings["all"]) for row in rows if row.configured)
     sentence = in_a_sentence(comparisons["all"])
@@ -68,11 +68,13 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
         sentence=sentence,
         counts=next(row.kind for row in rows if not row.kind.has_table),
         used=configured_kind(config),
-        by_prior=sum(configured_kind(config) in one.by_prior for one in known),
+        by_prior=sum(configured_kind(config) in trial.by_prior for trial in all_trials),
         ceilings=by_seed["all"],
-        sizes={part: int(known[0].of_part(part).sum()) for part in PARTS},
-        sources=list(dict.fromkeys(one.source for one in known[0].candidates if not one.drawn)),
-        undecided=sum(one.reason is not None for trial in known for one in trial.candidates),
+        sizes={part: int(all_trials[0].of_part(part).sum()) for part in PARTS},
+        sources=list(
+            dict.fromkeys(candidate.source for candidate in all_trials[0].candidates if not candidate.drawn)
+        ),
+        undecided=sum(candidate.reason is not None for trial in all_trials for candidate in trial.candidates),
         figures=figures,
         size=_size(config),
     )
@@ -98,18 +100,18 @@ def in_a_sentence(found: CountsComparison) -> str:
 def _size(config: Config) -> str:
     """Return how many images a batch has, in words."""
     budget = in_words(config.budget)
-    asked = f"as many images as strategies are asked for with a budget of {budget}"
-    return asked if isinstance(config.budget, BudgetConfig) else budget
+    size = f"as many images as strategies are asked for with a budget of {budget}"
+    return size if isinstance(config.budget, BudgetConfig) else budget
 
 
 def _forest(rows: Sequence[FidelityRow], ceilings: Mapping[str, float]) -> Figure:
     ceiling = ceilings["all"]
 
     def paint(axes: Axes) -> None:
-        for place, row in enumerate(rows):
+        for y, row in enumerate(rows):
             colour = CHOSEN_COLOUR if row.configured else INK
-            axes.plot([row.fidelity.low, row.fidelity.high], [place, place], color=colour, linewidth=1.4)
-            axes.plot(row.fidelity.mean, place, "o", color=colour, markersize=5)
+            axes.plot([row.fidelity.low, row.fidelity.high], [y, y], color=colour, linewidth=1.4)
+            axes.plot(row.fidelity.mean, y, "o", color=colour, markersize=5)
         axes.axvline(0, color=FAINT, linewidth=1)
         axes.axvline(ceiling, color=FAINT, linewidth=1, linestyle="--")
         axes.set_yticks(range(len(rows)), [str(row.kind) for row in rows])
@@ -152,32 +154,32 @@ def _percent(part: float | None) -> str:
 
 def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
     def paint(axes: Axes) -> None:
-        for place, (seed, trial) in enumerate(trials.items()):
+        for position, (seed, trial) in enumerate(trials.items()):
             looked_up = (100 if row.kind.has_table else 1) * trial.looked_up(row.kind)
             gains, error = 100 * trial.gains, 100 * trial.repeats.std(axis=0, ddof=1) / math.sqrt(len(trial.repeats))
-            colour = seed_colour(place)
+            colour = seed_colour(position)
             for part, marker in MARKERS.items():
-                of = trial.of_part(part)
+                in_part = trial.of_part(part)
                 label = f"seed {seed}, {PARTS[part]}"
                 axes.errorbar(
-                    looked_up[of],
-                    gains[of],
-                    error[of],
+                    looked_up[in_part],
+                    gains[in_part],
+                    error[in_part],
                     fmt=marker,
                     color=colour,
                     markersize=5,
                     linewidth=0.8,
                     label=label,
                 )
-        said = "looked-up mAP on the reward images (%)" if row.kind.has_table else str(row.kind)
-        axes.set(xlabel=said, ylabel="true gain in mAP on test images (points)")
+        x_label = "looked-up mAP on the reward images (%)" if row.kind.has_table else str(row.kind)
+        axes.set(xlabel=x_label, ylabel="true gain in mAP on test images (points)")
         axes.legend()
 
     stem = "looked_up_configured" if row.configured else "looked_up_best"
     cells = [
-        {"seed": seed, "batch": one.batch, "source": one.source, "looked_up": value, "gain": gain}
+        {"seed": seed, "batch": candidate.batch, "source": candidate.source, "looked_up": value, "gain": gain}
         for seed, trial in trials.items()
-        for one, value, gain in zip(trial.candidates, trial.looked_up(row.kind), trial.gains, strict=True)
+        for candidate, value, gain in zip(trial.candidates, trial.looked_up(row.kind), trial.gains, strict=True)
     ]
     title = f"{'Configured' if row.configured else 'Best'}: {row.kind}"
     caption = (
@@ -199,8 +201,8 @@ def _splits(kind: LookupKind, trials: Mapping[int, Trial], ceiling: float) -> Fi
 
     def paint(axes: Axes) -> None:
         counts = range(1, splits + 1)
-        for place, (seed, values) in enumerate(by_seed.items()):
-            axes.plot(counts, values, "o-", color=seed_colour(place), markersize=4, linewidth=1, label=f"seed {seed}")
+        for index, (seed, values) in enumerate(by_seed.items()):
+            axes.plot(counts, values, "o-", color=seed_colour(index), markersize=4, linewidth=1, label=f"seed {seed}")
         axes.plot(counts, np.mean(list(by_seed.values()), axis=0), "o-", color=INK, linewidth=2.4, label="mean")
         axes.axhline(ceiling, color=FAINT, linewidth=1, linestyle="--")
         axes.set(xlabel="reward splits, with a table each", ylabel="Spearman's correlation", xticks=counts)
@@ -214,8 +216,10 @@ def _splits(kind: LookupKind, trials: Mapping[int, Trial], ceiling: float) -> Fi
     ]
     caption = "The configured lookup with the tables of the first reward splits only. Dashed: the noise ceiling."
     table = Table(stem, pd.DataFrame(cells))
-    one, every = (float(np.mean([values[place] for values in by_seed.values()])) for place in (0, -1))
-    conclusion = f"One table ranks batches with a correlation of {signed(one)}, all {splits} with {signed(every)}."
+    one_table, all_tables = (float(np.mean([values[index] for values in by_seed.values()])) for index in (0, -1))
+    conclusion = (
+        f"One table ranks batches with a correlation of {signed(one_table)}, all {splits} with {signed(all_tables)}."
+    )
     title = "How many reward splits are needed"
     return Figure(stem, title, conclusion, caption, draw(stem, 5.0, 3.7, paint), table)
 
@@ -224,13 +228,13 @@ def _comparison_table(comparisons: Mapping[str, CountsComparison]) -> Table:
     rows = [
         {
             "batches": part,
-            **_interval("reward", one.reward),
-            **_interval("counts", one.counts),
-            **_interval("difference", one.difference),
-            "ceiling": one.ceiling,
-            "reached": one.reached,
+            **_interval("reward", comparison.reward),
+            **_interval("counts", comparison.counts),
+            **_interval("difference", comparison.difference),
+            "ceiling": comparison.ceiling,
+            "reached": comparison.reached,
         }
-        for part, one in comparisons.items()
+        for part, comparison in comparisons.items()
     ]
     return Table("counts_alone", pd.DataFrame(rows))
 

@@ -42,12 +42,12 @@ class Trial:
 
     def looked_up(self, kind: LookupKind) -> Array:
         """Return the prediction by all tables of a kind, [M]: mAP, or without a table on a scale of its own."""
-        found: Array = self.tables[kind][-1]
-        return found
+        prediction: Array = self.tables[kind][-1]
+        return prediction
 
     def of_part(self, part: str) -> npt.NDArray[np.bool_]:
         """Return which batches are of a part, [M], one of `PARTS`."""
-        drawn = np.array([one.drawn for one in self.candidates])
+        drawn = np.array([candidate.drawn for candidate in self.candidates])
         return {"all": np.ones_like(drawn), "random": drawn, "strategies": ~drawn}[part]
 
 
@@ -102,11 +102,11 @@ def load_trial(folder: Path, config: Config) -> Trial:
     splits = config.lut.splits
     for path in (folder / f"gains{first}-{last}.json" for first, last in config.gain_jobs):
         try:
-            by_batch |= {one["batch"]: one["map"] for one in read_json(path)["gains"]}
+            by_batch |= {gain["batch"]: gain["map"] for gain in read_json(path)["gains"]}
         except (KeyError, TypeError) as error:
             raise InputError(f"{path} does not contain gains ({error}); run the step `gain` again") from None
     candidates = load_candidates(folder / "candidates.json")[1:]
-    batches = [one.batch for one in candidates]
+    batches = [candidate.batch for candidate in candidates]
     if sorted(by_batch) != [0, *batches]:
         raise InputError(
             f"{folder} does not contain the gains of batches 0 to {len(batches)}; run `snakemake fidelity` again"
@@ -121,8 +121,8 @@ def load_trial(folder: Path, config: Config) -> Trial:
             if int(row["splits"]) == splits and row["by_prior"] == "True":
                 by_prior.add(kind)
     for kind, by_splits in looked_up.items():
-        wanted = range(1, splits + 1) if kind.has_table else range(1)
-        if sorted(by_splits) != list(wanted) or any(sorted(of) != batches for of in by_splits.values()):
+        expected = range(1, splits + 1) if kind.has_table else range(1)
+        if sorted(by_splits) != list(expected) or any(sorted(lookups) != batches for lookups in by_splits.values()):
             raise InputError(
                 f"{folder}: lookups are not of batches 1 to {len(batches)} in {splits} tables; "
                 "run `snakemake fidelity` again"
@@ -175,18 +175,21 @@ def compare_with_counts(
 
     Counts alone are the best reward without a table, over all batches: the hardest to beat.
     """
-    used = next((row for row in rows if row.configured), None)
-    if used is None:
+    used_row = next((row for row in rows if row.configured), None)
+    if used_row is None:
         raise StepError(
             "the lookup tables in use could not be made, so nothing can be compared; logs/lookup/ says why"
         )
-    counts = next(row for row in rows if not row.kind.has_table)
+    counts_row = next(row for row in rows if not row.kind.has_table)
     return {
         part: CountsComparison(
-            used.by_part[part],
-            counts.by_part[part],
+            used_row.by_part[part],
+            counts_row.by_part[part],
             difference(
-                _looked_up(trials, used.kind, part), _looked_up(trials, counts.kind, part), _gains(trials, part), seed
+                _looked_up(trials, used_row.kind, part),
+                _looked_up(trials, counts_row.kind, part),
+                _gains(trials, part),
+                seed,
             ),
             ceilings[part],
         )

@@ -35,16 +35,16 @@ def bring_back_report(folder: Path) -> list[Path]:
     The page gets a time of change in 1970, so that no engine takes it for up to date.
     """
     copy = folder / ASIDE
-    brought = []
+    restored = []
     if copy.exists() and not (folder / PAGE).exists():
         for part in reversed(PARTS):  # the page last: while it is missing, this is not done
             if (copy / part).exists():
                 shutil.rmtree(folder / part, ignore_errors=True)
                 (copy / part).replace(folder / part)
-                brought.append(folder / part)
+                restored.append(folder / part)
         os.utime(folder / PAGE, (1, 1))
     shutil.rmtree(copy, ignore_errors=True)
-    return brought
+    return restored
 
 
 def remove_partial_report(folder: Path) -> None:

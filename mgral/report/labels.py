@@ -81,9 +81,9 @@ def first_crossing(labels: Array, scores: Array, target: float) -> float:
     first = int(above[0])
     if first == 0:
         return float(labels[0])
-    before = scores[first - 1]
-    part = (target - before) / (scores[first] - before)
-    return float(labels[first - 1] + part * (labels[first] - labels[first - 1]))
+    score_before = scores[first - 1]
+    fraction = (target - score_before) / (scores[first] - score_before)
+    return float(labels[first - 1] + fraction * (labels[first] - labels[first - 1]))
 
 
 def labels_needed(detectors: DetectorScores, score: str, cost: str, target: Target) -> list[LabelsNeeded]:
@@ -147,8 +147,8 @@ def counted(value: float, sign: bool = False) -> str:
     """Write a number of labels, 0 without a sign, or an en dash for NaN."""
     if np.isnan(value):
         return "–"
-    whole = round(value)
-    return f"{whole:{'+' if sign and whole else ''},}".replace("-", "−")
+    rounded = round(value)
+    return f"{rounded:{'+' if sign and rounded else ''},}".replace("-", "−")
 
 
 def needed_in_words(line: LabelsNeeded) -> str:

@@ -154,14 +154,16 @@ def _left_out(tables: LookupTables) -> pd.DataFrame:
 
 def _measured(tables: LookupTables) -> pd.DataFrame:
     """Return the mAP of each table's variants, of which variant 0 has no subset."""
-    of_tables = [of_table for _, of_table in tables.variants.groupby(TABLE, sort=False)]
-    parts = [[of[:1].assign(variant=0, map=of["baseline"]), of.assign(map=of["measured"])] for of in of_tables]
+    by_table = [rows for _, rows in tables.variants.groupby(TABLE, sort=False)]
+    parts = [
+        [rows[:1].assign(variant=0, map=rows["baseline"]), rows.assign(map=rows["measured"])] for rows in by_table
+    ]
     return pd.concat([*chain(*parts), tables.variants[:0].assign(map=[])])
 
 
 def _settings(results: Results, tables: LookupTables) -> str:
-    own = results.config.strategies[tables.strategies[0]]
-    lut, reward = own.lut, own.reward
+    strategy = results.config.strategies[tables.strategies[0]]
+    lut, reward = strategy.lut, strategy.reward
     parts = [
         f"{lut.variants} variants",
         f"labels: {lut.labels}",
@@ -202,10 +204,10 @@ def _figures(
 ) -> Iterator[Figure]:
     """Draw the rows of `table` that are of these lookup tables, by estimator."""
     rows = table.rows
-    of_tables = rows[(rows["table"] == tables.table) & (rows["reward"] == tables.reward)]
-    for estimator in estimators if len(of_tables) else ():
-        drawn = of_tables[of_tables["estimator"] == estimator]
-        counts = of_tables[of_tables["estimator"] == COUNTS_ALONE]
+    lookup_rows = rows[(rows["table"] == tables.table) & (rows["reward"] == tables.reward)]
+    for estimator in estimators if len(lookup_rows) else ():
+        drawn = lookup_rows[lookup_rows["estimator"] == estimator]
+        counts = lookup_rows[lookup_rows["estimator"] == COUNTS_ALONE]
         beside = _beside_counts(drawn, counts) if estimator == "regression" and len(counts) else ""
         yield _predictions(results, tables, estimator, drawn, table, beside)
 
@@ -215,10 +217,10 @@ def _beside_counts(drawn: pd.DataFrame, counts: pd.DataFrame) -> str:
 
     Empty where all variants measured the same, because then there is nothing to predict.
     """
-    measured, predicted = ([of[name].to_numpy() for _, of in counts.groupby(TABLE)] for name in _PREDICTED[1:])
+    measured, predicted = ([rows[name].to_numpy() for _, rows in counts.groupby(TABLE)] for name in _PREDICTED[1:])
     if not _ranked(measured, measured):
         return ""
-    learned, alone = (_explained(one) for one in (drawn, counts))
+    learned, alone = (_explained(rows) for rows in (drawn, counts))
     ranks = _ranked(measured, predicted)
     correlation = f", with a rank correlation of {signed(_mean_product(ranks))}" if ranks else ""
     return (
@@ -228,8 +230,8 @@ def _beside_counts(drawn: pd.DataFrame, counts: pd.DataFrame) -> str:
 
 def _explained(rows: pd.DataFrame) -> float:
     """Return the part of the squared differences between variants that is predicted; below 0 where it adds error."""
-    left = ((rows["measured"] - rows["predicted"]) ** 2).sum()
-    return float(1 - left / (rows["measured"] ** 2).sum())
+    unexplained = ((rows["measured"] - rows["predicted"]) ** 2).sum()
+    return float(1 - unexplained / (rows["measured"] ** 2).sum())
 
 
 def _predictions(
@@ -238,27 +240,27 @@ def _predictions(
     """Draw predicted by measured values of the variants of each table."""
     kind, quantity = _PREDICTIONS[table.stem]
     stem, title = _stem(f"{table.stem}_{estimator}", tables), f"{kind}: {_named(results, tables, estimator)}"
-    by_table = [of_table for _, of_table in drawn.groupby(TABLE, sort=False)]
+    by_table = [rows for _, rows in drawn.groupby(TABLE, sort=False)]
 
-    what, names = _table_names(pd.DataFrame([of_table.iloc[0] for of_table in by_table]))
+    key_columns, names = _table_names(pd.DataFrame([rows.iloc[0] for rows in by_table]))
     columns = max(1, 36 // (4 + max(map(len, names))))
 
     def paint(axes: Axes) -> None:
         # A colour a table, as variants are ranked within tables; where colours repeat, the marker differs.
-        for place, (of_table, name) in enumerate(zip(by_table, names, strict=True)):
-            marker = _MARKERS[place // len(SEED_COLOURS) % len(_MARKERS)]
-            cells = of_table["measured"], of_table["predicted"]
-            axes.plot(*cells, marker, color=seed_colour(place), alpha=0.75, markersize=5, label=name)
-        every = drawn[["measured", "predicted"]].to_numpy()
-        margin = 0.06 * (every.max() - every.min()) or 0.01
-        limits = (every.min() - margin, every.max() + margin)
+        for index, (rows, name) in enumerate(zip(by_table, names, strict=True)):
+            marker = _MARKERS[index // len(SEED_COLOURS) % len(_MARKERS)]
+            cells = rows["measured"], rows["predicted"]
+            axes.plot(*cells, marker, color=seed_colour(index), alpha=0.75, markersize=5, label=name)
+        values = drawn[["measured", "predicted"]].to_numpy()
+        margin = 0.06 * (values.max() - values.min()) or 0.01
+        limits = (values.min() - margin, values.max() + margin)
         axes.plot(limits, limits, color=FAINT, linestyle="--", linewidth=1.0, zorder=0)
         labels = {"xlabel": f"measured {quantity} (%)", "ylabel": f"predicted {quantity} (%)"}
         axes.set(xlim=limits, ylim=limits, aspect="equal", **labels)
         axes.xaxis.set_major_formatter(_PERCENT)
         axes.yaxis.set_major_formatter(_PERCENT)
         axes.legend(
-            title=f"table: {what}",
+            title=f"table: {key_columns}",
             loc="lower center",
             bbox_to_anchor=(0.5, 1.0),
             ncols=columns,
@@ -266,7 +268,7 @@ def _predictions(
             handletextpad=0.1,
         )
 
-    measured, predicted = ([of[name].to_numpy() for of in by_table] for name in ("measured", "predicted"))
+    measured, predicted = ([rows[name].to_numpy() for rows in by_table] for name in ("measured", "predicted"))
     correlation = rank_correlation(measured, predicted, results.config.seeds[0])
     error = (drawn["predicted"] - drawn["measured"]).abs().mean()
     tested = estimator != "regression"
@@ -277,12 +279,12 @@ def _predictions(
 
 def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
     """Return the columns in which the tables differ, at least seed and split, and the name of each table by these."""
-    parts = {
+    columns = {
         "strategy": keys["round"].str.removeprefix("strategies/"),
         **{name: keys[name].astype(str) for name in ("seed", "cycle", "split")},
     }
-    used = {name: of for name, of in parts.items() if name in ("seed", "split") or of.nunique() > 1}
-    return "/".join(used), ["/".join(of_table) for of_table in zip(*used.values(), strict=True)]
+    varying = {name: values for name, values in columns.items() if name in ("seed", "split") or values.nunique() > 1}
+    return "/".join(varying), ["/".join(cells) for cells in zip(*varying.values(), strict=True)]
 
 
 def _conclude(correlation: RankCorrelation, kind: str, *, tested: bool) -> str:
@@ -290,15 +292,15 @@ def _conclude(correlation: RankCorrelation, kind: str, *, tested: bool) -> str:
     if np.isnan(correlation.mean):
         return "All values on one axis are equal, so nothing can be ranked."
     if not tested:
-        who = (
+        statement = (
             "The tables of other splits predict variants"
             if kind == "agreement"
             else "Left-out variants are predicted"
         )
-        return f"{who} with a rank correlation of {signed(correlation.mean)}."
+        return f"{statement} with a rank correlation of {signed(correlation.mean)}."
     better = "better than chance" if correlation.p_value <= ERROR_RATE else "no better than chance"
-    who = "The tables of other splits rank variants" if kind == "agreement" else "Left-out variants are ranked"
-    return f"{who} {better} (rank correlation {signed(correlation.mean)}, p = {correlation.p_value:.2g})."
+    statement = "The tables of other splits rank variants" if kind == "agreement" else "Left-out variants are ranked"
+    return f"{statement} {better} (rank correlation {signed(correlation.mean)}, p = {correlation.p_value:.2g})."
 
 
 def _describe(correlation: RankCorrelation, *, tested: bool) -> str:
@@ -313,30 +315,30 @@ def _describe(correlation: RankCorrelation, *, tested: bool) -> str:
         return "Spearman’s rank correlation is undefined: all values on one axis are equal."
     rho = signed(correlation.mean)
     where = "within the table" if correlation.tables == 1 else f"within tables, mean of {correlation.tables}"
-    of = f"Spearman’s rank correlation {rho} ({where}; n = {correlation.variants} variants in all"
+    text = f"Spearman’s rank correlation {rho} ({where}; n = {correlation.variants} variants in all"
     if not tested:
         return (
-            f"{of}). The penalty of the regression is chosen on the same variants, so this is optimistic; the "
+            f"{text}). The penalty of the regression is chosen on the same variants, so this is optimistic; the "
             "permutation test, which decides whether tables are used, chooses it anew for each shuffle."
         )
-    return f"{of}; p = {correlation.p_value:.2g}, one-sided, by {_SHUFFLES:,} shuffles within tables)."
+    return f"{text}; p = {correlation.p_value:.2g}, one-sided, by {_SHUFFLES:,} shuffles within tables)."
 
 
 def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Figure:
     """Draw the measured mAP of every variant of each table beside that of variant 0, which has no subset."""
     stem = _stem("variants", tables)
-    by_table = [of_table for _, of_table in tables.variants.groupby(TABLE, sort=False)]
-    keys = [of_table.iloc[0] for of_table in by_table]
+    by_table = [table_rows for _, table_rows in tables.variants.groupby(TABLE, sort=False)]
+    keys = [table_rows.iloc[0] for table_rows in by_table]
 
     def paint(axes: Axes) -> None:
-        for place, of_table in enumerate(by_table):
-            spread = np.linspace(-0.16, 0.16, len(of_table)) if len(of_table) > 1 else np.zeros(1)
-            colour = seed_colour(results.config.seeds.index(of_table["seed"].iloc[0]))
-            axes.plot(place + spread, of_table["measured"], "o", color=colour, alpha=0.75, markersize=5)
-            axes.hlines(of_table["baseline"].iloc[0], place - 0.3, place + 0.3, color=INK, linewidth=2)
-        owners = len({key["round"] for key in keys if key["round"] != INITIAL})
+        for position, table_rows in enumerate(by_table):
+            spread = np.linspace(-0.16, 0.16, len(table_rows)) if len(table_rows) > 1 else np.zeros(1)
+            colour = seed_colour(results.config.seeds.index(table_rows["seed"].iloc[0]))
+            axes.plot(position + spread, table_rows["measured"], "o", color=colour, alpha=0.75, markersize=5)
+            axes.hlines(table_rows["baseline"].iloc[0], position - 0.3, position + 0.3, color=INK, linewidth=2)
+        strategy_count = len({key["round"] for key in keys if key["round"] != INITIAL})
         names = [
-            f"{key['round'].removeprefix('strategies/')}/" * (owners > 1)
+            f"{key['round'].removeprefix('strategies/')}/" * (strategy_count > 1)
             + f"{key['seed']}/{key['cycle']}/{key['split']}"
             for key in keys
         ]
@@ -344,13 +346,13 @@ def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Fi
         axes.set(
             xlim=(-0.6, len(keys) - 0.4),
             ylabel="measured mAP (%)",
-            xlabel=f"{'strategy/' * (owners > 1)}seed/cycle/split",
+            xlabel=f"{'strategy/' * (strategy_count > 1)}seed/cycle/split",
         )
         axes.yaxis.set_major_formatter(_PERCENT)
 
     gains = tables.variants["measured"] - tables.variants["baseline"]
-    of_tables = gains.groupby([tables.variants[name] for name in TABLE])
-    deviation, gain, above = of_tables.std().mean(), of_tables.mean().mean(), int((gains > 0).sum())
+    gains_by_table = gains.groupby([tables.variants[name] for name in TABLE])
+    deviation, gain, above = gains_by_table.std().mean(), gains_by_table.mean().mean(), int((gains > 0).sum())
     caption = (
         "Points: variants 1 to K on the reward images. Line: variant 0, trained without a subset. Within a table "
         f"the variants have a standard deviation of {points(deviation, 2)} points."

@@ -72,29 +72,38 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         What the others lack; None if all are complete.
     """
     config, random = results.config, results.baseline
-    rows = summary(results)
+    summary_rows = summary(results)
     sheets = contact_sheets(results)
     ranked = rankings(results)
     by_map = {cost: ranked[cost, "map"] for cost in costs_of(config)}
     full_labels, random_labels = _needed(results, "full"), _needed(results, "random")
-    first = costs_of(config)[0]
+    budget_cost = costs_of(config)[0]
     full = results.full["map"].to_numpy()
-    costs, of_tables = cost_rows(results, by_map[first]), table_costs(results)
-    own = {name: cost.detectors for cost in of_tables for name in cost.strategies}
+    costs, costs_of_tables = cost_rows(results, by_map[budget_cost]), table_costs(results)
+    tables_in_detectors = {name: cost.detectors for cost in costs_of_tables for name in cost.strategies}
     first_screen = verdict(
-        Evidence(config, by_map, random_labels[first], full, notes_of(results), own, results.notes.groups, missing)
+        Evidence(
+            config,
+            by_map,
+            random_labels[budget_cost],
+            full,
+            notes_of(results),
+            tables_in_detectors,
+            results.notes.groups,
+            missing,
+        )
     )
-    lookup = table_sections(results)
+    sections = table_sections(results)
     figures = _figures(results, ranked, first_screen)
     overall, classes = overall_scores(results), class_scores(results)
-    at_random, noted = (unusual_rounds_table(results, why) for why in STEMS)
-    tables = [summary_table(rows), detectors_table(results), *curve_tables(results)]
+    random_rounds, noted_rounds = (unusual_rounds_table(results, why) for why in STEMS)
+    tables = [summary_table(summary_rows), detectors_table(results), *curve_tables(results)]
     tables += [picks_table(sheets), ranking_table(ranked), ranking_by_seed(ranked, config.seeds), costs_table(costs)]
-    tables += [make(results, cost) for make in (needed_table, saved_table) for cost in costs_of(config)]
+    tables += [make_table(results, cost) for make_table in (needed_table, saved_table) for cost in costs_of(config)]
     tables += [overall, *classes.values()]
     tables += [Table("agents", results.agents)] if len(results.agents) else []
-    tables += [table_costs_table(of_tables)] if of_tables else []
-    tables += [table for table in (at_random, noted) if len(table.rows)]
+    tables += [table_costs_table(costs_of_tables)] if costs_of_tables else []
+    tables += [table for table in (random_rounds, noted_rounds) if len(table.rows)]
     html = render(
         "report.html.jinja",
         {
@@ -116,8 +125,8 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         instances=instances(config),
         in_short=figures["first"][0],
         figures=figures,
-        lookup=lookup,
-        summary=rows,
+        lookup=sections,
+        summary=summary_rows,
         rankings=by_map,
         conclusions={
             cost: conclusions(rows, config.methods, random)
@@ -132,7 +141,7 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         random_labels=random_labels,
         share=SHARE,
         costs=costs,
-        table_costs=of_tables,
+        table_costs=costs_of_tables,
         with_seeds=strategies_with_seeds(results),
         many=len(config.strategies) > FEW_LINES,
         sheets=sheets,
@@ -140,18 +149,18 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         legend=legend(results),
         agent_lines=agent_lines(results),
         error_rate=ERROR_RATE,
-        random_rounds=unusual_rounds(at_random, "reason", len(config.seeds) > 1),
-        noted_rounds=unusual_rounds(noted, "note", len(config.seeds) > 1),
+        random_rounds=unusual_rounds(random_rounds, "reason", len(config.seeds) > 1),
+        noted_rounds=unusual_rounds(noted_rounds, "note", len(config.seeds) > 1),
         overall=score_rows(overall),
         classes={key: score_rows(table) for key, table in classes.items()},
         score_names=SCORE_NAMES,
         compared=(*config.strategies, FULL_DATA),
     )
-    drawn = [figure for section in figures.values() for figure in section]
-    drawn += [figure for section in lookup for figure in (*section.agreement, *section.own)]
+    all_figures = [figure for section in figures.values() for figure in section]
+    all_figures += [figure for section in sections for figure in (*section.agreement, *section.own)]
     # Several figures can share a table.
-    written = {table.stem: table for table in (*(figure.table for figure in drawn), *tables)}
-    return Report(html, tuple(drawn), tuple(written.values()), tuple(rows))
+    all_tables = {table.stem: table for table in (*(figure.table for figure in all_figures), *tables)}
+    return Report(html, tuple(all_figures), tuple(all_tables.values()), tuple(summary_rows))
 
 
 def _figures(results: Results, ranked: Rankings, first_screen: Verdict) -> dict[str, list[Figure]]:

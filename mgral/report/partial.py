@@ -41,23 +41,25 @@ def load_complete(folder: Path, config: Config, logs: tuple[Path, ...] = ()) -> 
     StepError
         Where no strategy is complete.
     """
-    seeds = {seed: _missing(folder, config, (seed,), ()) for seed in config.seeds}
-    whole = tuple(seed for seed, missing in seeds.items() if not missing)
-    strategies = {name: _missing(folder, config, whole, (name,)) for name in config.strategies if whole}
-    complete = tuple(name for name, missing in strategies.items() if not missing)
-    if not complete:
+    missing_by_seed = {seed: _missing(folder, config, (seed,), ()) for seed in config.seeds}
+    complete_seeds = tuple(seed for seed, missing in missing_by_seed.items() if not missing)
+    missing_by_strategy = {
+        name: _missing(folder, config, complete_seeds, (name,)) for name in config.strategies if complete_seeds
+    }
+    complete_strategies = tuple(name for name, missing in missing_by_strategy.items() if not missing)
+    if not complete_strategies:
         raise StepError("no strategy is complete yet, so there is nothing to report; run the experiment again")
     left_out = Missing(
-        {seed: missing for seed, missing in seeds.items() if missing},
-        {name: missing for name, missing in strategies.items() if missing},
+        {seed: missing for seed, missing in missing_by_seed.items() if missing},
+        {name: missing for name, missing in missing_by_strategy.items() if missing},
         {log.as_posix(): _last_line(log) for log in logs},
     )
-    return load_results(folder, _part(config, whole, complete)), left_out
+    return load_results(folder, _part(config, complete_seeds, complete_strategies)), left_out
 
 
 def _part(config: Config, seeds: tuple[int, ...], strategies: tuple[str, ...]) -> Config:
-    own = {name: settings for name, settings in config.strategies.items() if name in strategies}
-    return config.model_copy(update={"seeds": seeds, "strategies": own})
+    kept_strategies = {name: settings for name, settings in config.strategies.items() if name in strategies}
+    return config.model_copy(update={"seeds": seeds, "strategies": kept_strategies})
 
 
 def _missing(folder: Path, config: Config, seeds: tuple[int, ...], names: tuple[str, ...]) -> str:

@@ -62,13 +62,13 @@ class LegendEntry:
 
 def contact_sheets(results: Results) -> list[Sheet]:
     """Gather the first picks of the first and of the last cycle of the first seed."""
-    seed, last = results.config.seeds[0], results.config.cycles - 1
+    seed, last_cycle = results.config.seeds[0], results.config.cycles - 1
     batches = results.batches
-    shown = batches[(batches["seed"] == seed) & batches["cycle"].isin([0, last])]
+    shown_batches = batches[(batches["seed"] == seed) & batches["cycle"].isin([0, last_cycle])]
     sheets = []
-    for batch in shown.sort_values("cycle", kind="stable").to_dict("records"):
-        first = zip(batch["rows"][:SHOWN], batch["scores"][:SHOWN], strict=True)
-        picks = tuple(_pick(results, rank, row, score) for rank, (row, score) in enumerate(first, start=1))
+    for batch in shown_batches.sort_values("cycle", kind="stable").to_dict("records"):
+        rows_and_scores = zip(batch["rows"][:SHOWN], batch["scores"][:SHOWN], strict=True)
+        picks = tuple(_pick(results, rank, row, score) for rank, (row, score) in enumerate(rows_and_scores, start=1))
         sheets.append(Sheet(batch["strategy"], batch["cycle"], batch["images"], picks))
     return sheets
 
@@ -80,15 +80,15 @@ def legend(results: Results) -> list[LegendEntry]:
 
 
 def _pick(results: Results, rank: int, row: int, score: float) -> Pick:
-    original = results.train.sizes[row]
-    picture = inline_picture(results.images.image(row), original)
-    scale = np.array([picture.width, picture.height]) / original
+    original_size = results.train.sizes[row]
+    picture = inline_picture(results.images.image(row), original_size)
+    scale = np.array([picture.width, picture.height]) / original_size
     boxes = tuple(
         _box(box * np.tile(scale, 2), int(label))
         for box, label in zip(results.train.boxes[row], results.train.labels[row], strict=True)
     )
     counts = results.class_counts[row]
-    present = sorted(np.flatnonzero(counts), key=lambda label: (-counts[label], label))
+    labels = sorted(np.flatnonzero(counts), key=lambda label: (-counts[label], label))
     return Pick(
         rank=rank,
         image_id=int(results.train.image_ids[row]),
@@ -98,7 +98,7 @@ def _pick(results: Results, rank: int, row: int, score: float) -> Pick:
         width=picture.width,
         height=picture.height,
         boxes=boxes,
-        classes=tuple((int(label), int(counts[label])) for label in present),
+        classes=tuple((int(label), int(counts[label])) for label in labels),
     )
 
 

@@ -58,8 +58,8 @@ def ranks_of(means: Array) -> npt.NDArray[np.int64]:
 
     Those without a mean, NaN, come last.
     """
-    known = np.nan_to_num(means, nan=-np.inf)
-    places: npt.NDArray[np.int64] = 1 + (known[None] > known[:, None]).sum(axis=1)
+    sortable = np.nan_to_num(means, nan=-np.inf)
+    places: npt.NDArray[np.int64] = 1 + (sortable[None] > sortable[:, None]).sum(axis=1)
     return places
 
 
@@ -76,17 +76,17 @@ def rank(values: dict[str, Array], random: str | None) -> list[RankingRow]:
     resampled = ranks_of(resampled_means(heights)) if heights.shape[1] >= FEWEST_SEEDS else None
 
     def row(index: int) -> RankingRow:
-        strategy, own = strategies[index], heights[index]
+        strategy, by_seed = strategies[index], heights[index]
         best = next((strategies[other] for other in order if other != index), "")
         return RankingRow(
             rank=int(places[index]),
             strategy=strategy,
-            by_seed=own,
-            mean=Spread.of(own),
-            interval=percentile_interval(own),
-            to_random=PairedDifference.of(own, values[random]) if random and strategy != random else None,
+            by_seed=by_seed,
+            mean=Spread.of(by_seed),
+            interval=percentile_interval(by_seed),
+            to_random=PairedDifference.of(by_seed, values[random]) if random and strategy != random else None,
             best_other=best,
-            to_best=PairedDifference.of(own, values[best]) if best else None,
+            to_best=PairedDifference.of(by_seed, values[best]) if best else None,
             ranks=None if resampled is None else rank_interval(resampled[index]),
             first=np.nan if resampled is None else float((resampled[index] == 1).mean()),
         )
@@ -104,7 +104,7 @@ def rankings(detectors: DetectorScores) -> Rankings:
 
 def ranking_table(ranked: Rankings) -> Table:
     """Return the rankings as numbers between 0 and 1."""
-    written = [
+    table_rows = [
         {
             "labels": cost,
             "score": score,
@@ -124,7 +124,7 @@ def ranking_table(ranked: Rankings) -> Table:
         for (cost, score), rows in ranked.items()
         for row in rows
     ]
-    return Table("ranking", pd.DataFrame(written))
+    return Table("ranking", pd.DataFrame(table_rows))
 
 
 def ranking_by_seed(ranked: Rankings, seeds: Sequence[int]) -> Table:
@@ -152,15 +152,15 @@ def conclusions(rows: list[RankingRow], methods: Sequence[str], random: str | No
     """Report in plain words how the methods under test did, the first few, and which strategies random beats."""
     if len(rows) < 2:
         return []
-    places = {row.strategy: row for row in rows}
-    sentences = [_place_in_words(places[method], rows) for method in methods[:METHODS_IN_WORDS]]
-    behind = [row for row in rows if row.to_random and row.to_random.spread.mean < 0]
+    row_by_strategy = {row.strategy: row for row in rows}
+    sentences = [_place_in_words(row_by_strategy[method], rows) for method in methods[:METHODS_IN_WORDS]]
+    rows_behind = [row for row in rows if row.to_random and row.to_random.spread.mean < 0]
     if random is None:
         return sentences
-    if not behind:
+    if not rows_behind:
         return [*sentences, f"{random} beats none of the strategies."]
-    names = [row.strategy for row in behind]
-    surely = [row.strategy for row in behind if row.to_random and row.to_random.clear]
+    names = [row.strategy for row in rows_behind]
+    surely = [row.strategy for row in rows_behind if row.to_random and row.to_random.clear]
     how = "clearly" if surely == names else f"clearly only {listed(surely)}" if surely else "but none clearly"
     return [*sentences, f"{random} beats {listed(names)} on average, {how}."]
 
@@ -192,12 +192,12 @@ def beyond_counts(by_seed: Mapping[str, Array], config: Config) -> list[str]:
         return []
     sentences = []
     for method in config.methods[:METHODS_IN_WORDS]:
-        added = PairedDifference.of(by_seed[method], by_seed[counts])
-        interval = points_interval(added.interval, sign=True)
-        known = f" (95 % of the difference: {interval})" if added.interval.known else ""
-        gap = f"{points(abs(added.spread.mean), 2)} points of mAP"
-        side = "below" if added.spread.mean < 0 else "above"
-        sentences.append(f"{method} is {gap} {side} {counts}{known}: {added.verdict()}.")
+        difference = PairedDifference.of(by_seed[method], by_seed[counts])
+        interval = points_interval(difference.interval, sign=True)
+        interval_text = f" (95 % of the difference: {interval})" if difference.interval.known else ""
+        gap = f"{points(abs(difference.spread.mean), 2)} points of mAP"
+        side = "below" if difference.spread.mean < 0 else "above"
+        sentences.append(f"{method} is {gap} {side} {counts}{interval_text}: {difference.verdict()}.")
     return sentences
 
 
@@ -213,7 +213,7 @@ def difference_figures(detectors: DetectorScores, ranked: Rankings) -> list[Figu
         return []
     styles = strategy_styles(config)
     table = ranking_by_seed(ranked, config.seeds)
-    return [_difference_figure(rows, *by, random, styles, table) for by, rows in ranked.items()]
+    return [_difference_figure(rows, *key, random, styles, table) for key, rows in ranked.items()]
 
 
 def _difference_figure(
@@ -222,20 +222,20 @@ def _difference_figure(
     """Draw paired differences with their intervals."""
     stem = f"to_random_{score}_by_{cost}"
     baseline = next(row for row in rows if row.strategy == random)
-    drawn = [(row, row.to_random) for row in rows if row.to_random]
+    compared = [(row, row.to_random) for row in rows if row.to_random]
 
     def paint(axes: Axes) -> None:
-        for place, (row, difference) in enumerate(drawn):
+        for y, (row, difference) in enumerate(compared):
             colour, marker = styles[row.strategy]
             single = row.by_seed - baseline.by_seed
-            axes.plot(single, np.full(len(single), place + 0.24), "o", color=colour, alpha=0.5, markersize=3, mew=0)
+            axes.plot(single, np.full(len(single), y + 0.24), "o", color=colour, alpha=0.5, markersize=3, mew=0)
             if difference.student.known:
-                axes.hlines(place, *difference.student, color=colour, linewidth=1.0, alpha=0.6)
-                axes.hlines(place, *difference.bootstrap, color=colour, linewidth=3.2)
-            axes.plot(difference.spread.mean, place, marker, color=colour, markersize=8, markeredgecolor="white")
+                axes.hlines(y, *difference.student, color=colour, linewidth=1.0, alpha=0.6)
+                axes.hlines(y, *difference.bootstrap, color=colour, linewidth=3.2)
+            axes.plot(difference.spread.mean, y, marker, color=colour, markersize=8, markeredgecolor="white")
         axes.axvline(0, color=FAINT, linestyle="--", linewidth=1.2, zorder=0)
-        axes.set_yticks(range(len(drawn)), [row.strategy for row, _ in drawn])
-        axes.set_ylim(len(drawn) - 0.4, -0.6)
+        axes.set_yticks(range(len(compared)), [row.strategy for row, _ in compared])
+        axes.set_ylim(len(compared) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"difference to {random} (points)")
         axes.xaxis.set_major_formatter(
@@ -245,7 +245,7 @@ def _difference_figure(
     caption = "Small points: single seeds, paired."
     if len(baseline.by_seed) >= FEWEST_SEEDS:
         caption += " Thick: 95 % paired bootstrap interval of their mean; thin: Student’s."
-    drawing = draw(stem, 5.0, 1.0 + 0.3 * len(drawn), paint)
+    drawing = draw(stem, 5.0, 1.0 + 0.3 * len(compared), paint)
     title = f"Mean {CURVE_SCORES[score]} over {COSTS[cost]}, difference to {random}"
     return Figure(stem, title, differences_in_words(rows, random), caption, drawing, table)
 
@@ -257,17 +257,17 @@ def differences_in_words(rows: Sequence[RankingRow], random: str) -> str:
         higher = sum(difference.spread.mean > 0 for difference in compared.values())
         return f"{higher} of {len(compared)} are above {random} on average; there are too few seeds for a conclusion."
     above, below = (
-        [name for name, difference in compared.items() if difference.clear and side * difference.spread.mean > 0]
-        for side in (1, -1)
+        [name for name, difference in compared.items() if difference.clear and sign * difference.spread.mean > 0]
+        for sign in (1, -1)
     )
     parts = [
         f"clearly {side} {random}: {_few(names)}" for side, names in (("above", above), ("below", below)) if names
     ]
-    rest = len(compared) - len(above) - len(below)
-    if rest == len(compared):
+    undecided = len(compared) - len(above) - len(below)
+    if undecided == len(compared):
         return f"No strategy is clearly above or below {random}."
-    words = "; ".join([*parts, *[f"no clear difference: {rest} more"] * (rest > 0)])
-    return f"{words[0].upper()}{words[1:]}."
+    text = "; ".join([*parts, *[f"no clear difference: {undecided} more"] * (undecided > 0)])
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _few(names: Sequence[str]) -> str:

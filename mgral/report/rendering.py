@@ -13,22 +13,24 @@ from mgral.report.styles import strategy_styles
 
 def environment(package: str) -> Environment:
     """Return Jinja's environment for the templates of a package, and those of this one; values are escaped."""
-    found = Environment(
+    jinja_environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("mgral.report", ".")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    own = resources.files("mgral.report")
-    style, script = (Markup(own.joinpath(name).read_text(encoding="utf-8")) for name in ("style.css", "page.js"))
-    found.globals |= {"style": style, "script": script, "markup": Markup, "colours": {}}
-    return found
+    package_files = resources.files("mgral.report")
+    style, script = (
+        Markup(package_files.joinpath(name).read_text(encoding="utf-8")) for name in ("style.css", "page.js")
+    )
+    jinja_environment.globals |= {"style": style, "script": script, "markup": Markup, "colours": {}}
+    return jinja_environment
 
 
 def render(template: str, filters: Mapping[str, Callable[..., str]], config: Config, **values: Any) -> str:
     """Fill in a template of this package with values, which are escaped; it may use `filters` on them."""
-    own = environment("mgral.report")
-    own.filters |= filters
-    own.globals["colours"] = {name: style.colour for name, style in strategy_styles(config).items()}
-    return own.get_template(template).render(config=config, **values) + "\n"
+    jinja_environment = environment("mgral.report")
+    jinja_environment.filters |= filters
+    jinja_environment.globals["colours"] = {name: style.colour for name, style in strategy_styles(config).items()}
+    return jinja_environment.get_template(template).render(config=config, **values) + "\n"

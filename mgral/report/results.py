@@ -130,8 +130,8 @@ def load_results(folder: Path, config: Config) -> Results:
     """Read the artefacts of an experiment; raises InputError naming the first that is missing or incomplete."""
     train = load_dataset(folder / "dataset" / "train.json")
     settings = {seed: load_settings(config, folder, seed) for seed in config.seeds}
-    first = settings[config.seeds[0]]
-    images = load_images(folder / "dataset" / "train.npy", train, first.detector.image_canvas)
+    first_config = settings[config.seeds[0]]
+    images = load_images(folder / "dataset" / "train.npy", train, first_config.detector.image_canvas)
     counts = train.object_counts(train.image_ids)
     price = prices(counts.sum(axis=1))
     initial = {seed: _load_detector(_cycle(folder, seed, INITIAL, 0), train) for seed in config.seeds}
@@ -141,20 +141,22 @@ def load_results(folder: Path, config: Config) -> Results:
     classes: Rows = []
     for strategy, seed, cycle in product(config.strategies, config.seeds, range(config.cycles + 1)):
         key = {"strategy": strategy, "cycle": cycle, "seed": seed}
-        place = _of_strategy(folder, seed, strategy, cycle)
-        labelled, metrics = _load_detector(place, train) if cycle else initial[seed]
+        cycle_folder = _of_strategy(folder, seed, strategy, cycle)
+        labelled, metrics = _load_detector(cycle_folder, train) if cycle else initial[seed]
         rounds.append({**key, "images": len(labelled), "boxes": int(price[labelled].sum()), **_scores(metrics)})
         if cycle < config.cycles:
-            after = load_labelled(_of_strategy(folder, seed, strategy, cycle + 1) / "labelled.json")
-            batches.append({**key, **_load_batch(place / "selection.json", train, counts, labelled, after)})
+            labelled_after = load_labelled(_of_strategy(folder, seed, strategy, cycle + 1) / "labelled.json")
+            batches.append(
+                {**key, **_load_batch(cycle_folder / "selection.json", train, counts, labelled, labelled_after)}
+            )
         else:
             classes += _class_scores(metrics, strategy, seed)
     for seed in config.seeds:
         metrics = _load_metrics(_cycle(folder, seed, "full", 0))
-        every = {"images": len(train.image_ids), "boxes": int(price.sum())}
-        full.append({"strategy": FULL_DATA, "seed": seed, **every, **_scores(metrics)})
+        totals = {"images": len(train.image_ids), "boxes": int(price.sum())}
+        full.append({"strategy": FULL_DATA, "seed": seed, **totals, **_scores(metrics)})
         classes += _class_scores(metrics, FULL_DATA, seed)
-    chosen = pd.DataFrame(batches, columns=[*ROUND, *BATCH, *CLASS_BOXES])
+    all_batches = pd.DataFrame(batches, columns=[*ROUND, *BATCH, *CLASS_BOXES])
     agents, episodes = _load_agents(folder, config)
     return Results(
         config=config,
@@ -166,12 +168,12 @@ def load_results(folder: Path, config: Config) -> Results:
         test_images=metrics["images"],
         test_boxes=metrics["boxes"],
         class_scores=pd.DataFrame(classes),
-        batches=chosen[[*ROUND, *BATCH]],
-        class_boxes=chosen[[*ROUND, *CLASS_BOXES]].explode(list(CLASS_BOXES), ignore_index=True).infer_objects(),
+        batches=all_batches[[*ROUND, *BATCH]],
+        class_boxes=all_batches[[*ROUND, *CLASS_BOXES]].explode(list(CLASS_BOXES), ignore_index=True).infer_objects(),
         agents=agents,
         episodes=episodes,
         tables=_load_tables(folder, config),
-        notes=load_notes(folder / "dataset", first, train, images),
+        notes=load_notes(folder / "dataset", first_config, train, images),
         settings=settings,
         derived=_derived_lines(folder, config, settings, train) if config.open_keys else {},
         devices=devices_used(folder),
@@ -183,7 +185,8 @@ def _derived_lines(
 ) -> dict[int, tuple[str, ...]]:
     files = {seed: _cycle(folder, seed, INITIAL, 0) / "labelled.json" for seed in settings}
     return {
-        seed: tuple(settings_lines(given, full, train, load_labelled(files[seed]))) for seed, full in settings.items()
+        seed: tuple(settings_lines(given, derived, train, load_labelled(files[seed])))
+        for seed, derived in settings.items()
     }
 
 
@@ -193,8 +196,8 @@ def table_rounds(config: Config, strategies: tuple[str, ...]) -> dict[tuple[str,
     for strategy in strategies:
         lut = config.strategies[strategy].lut
         cycles = config.cycles if lut.refresh == "every_cycle" else 1
-        for place in [(f"strategies/{strategy}" if cycle else INITIAL, cycle) for cycle in range(cycles)]:
-            rounds[place] = max(rounds.get(place, 0), lut.splits)
+        for key in [(f"strategies/{strategy}" if cycle else INITIAL, cycle) for cycle in range(cycles)]:
+            rounds[key] = max(rounds.get(key, 0), lut.splits)
     return rounds
 
 
@@ -202,7 +205,7 @@ def notes_of(results: Results) -> dict[str, list[str]]:
     """Return, for each round of each strategy, how it chose if not in its usual way; otherwise an empty text."""
     at_random = "the batch was drawn at random: " + results.batches["reason"]
     texts = results.batches["note"].fillna(at_random).fillna("")
-    return {str(name): of.tolist() for name, of in texts.groupby(results.batches["strategy"], sort=False)}
+    return {str(name): notes.tolist() for name, notes in texts.groupby(results.batches["strategy"], sort=False)}
 
 
 def images_labelled(results: Results, strategies: tuple[str, ...], cycle: int) -> int:
@@ -256,8 +259,8 @@ def _load_batch(
         selection.get(NOTE),
     )
     labels, names = zip(*enumerate(category.name for category in train.categories), strict=True)
-    left = counts.sum(axis=0) - counts[labelled].sum(axis=0)
-    boxes = (labels, names, counts[rows].sum(axis=0), left)
+    pool_boxes = counts.sum(axis=0) - counts[labelled].sum(axis=0)
+    boxes = (labels, names, counts[rows].sum(axis=0), pool_boxes)
     return dict(zip((*BATCH, *CLASS_BOXES), (*batch, *boxes), strict=True))
 
 
@@ -272,11 +275,11 @@ def _class_scores(metrics: Mapping[str, Any], strategy: str, seed: int) -> Rows:
             "strategy": strategy,
             "seed": seed,
             "label": label,
-            "name": one["name"],
-            "boxes": one["boxes"],
-            **_scores(one),
+            "name": class_metrics["name"],
+            "boxes": class_metrics["boxes"],
+            **_scores(class_metrics),
         }
-        for label, one in enumerate(metrics["per_class"])
+        for label, class_metrics in enumerate(metrics["per_class"])
     ]
 
 
@@ -284,13 +287,13 @@ def _load_agents(folder: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFra
     agents: Rows = []
     episodes = [pd.DataFrame(columns=[*ROUND, *EPISODE])]
     for seed, strategy, cycle in product(config.seeds, config.agents, range(config.cycles)):
-        place = _of_strategy(folder, seed, strategy, cycle)
-        if REASON in read_json(place / "agent.json"):
+        cycle_folder = _of_strategy(folder, seed, strategy, cycle)
+        if REASON in read_json(cycle_folder / "agent.json"):
             continue
         key: dict[str, Any] = {"strategy": strategy, "cycle": cycle, "seed": seed}
-        summary = _entries(place / "agent.json", AGENT)
+        summary = _entries(cycle_folder / "agent.json", AGENT)
         agents.append({**key, **{name: _number(summary[name]) for name in AGENT}})
-        episodes.append(_columns(place / "agent.csv", EPISODE).assign(**key).astype({"episode": int}))
+        episodes.append(_columns(cycle_folder / "agent.csv", EPISODE).assign(**key).astype({"episode": int}))
     return pd.DataFrame(agents, columns=[*ROUND, *AGENT]), pd.concat(episodes[1:] or episodes)
 
 
@@ -306,12 +309,14 @@ def _load_lookup(folder: Path, config: Config, table: str, reward: str, users: t
     settings = config.strategies[users[0]].reward
     names = ("baseline", "measured", *estimators_of(settings.distance))
     parts = []
-    for seed, ((place, cycle), splits) in product(config.seeds, table_rounds(config, users).items()):
+    for seed, ((round_name, cycle), splits) in product(config.seeds, table_rounds(config, users).items()):
         for split in range(splits):
-            at = _cycle(folder, seed, place, cycle) / "tables" / table / f"split{split}" / reward
-            found = _columns(at / "leave_one_out.csv", names)
-            key: dict[str, Any] = dict(zip(TABLE, (table, reward, seed, place, cycle, split), strict=True))
-            parts.append(found.assign(**key, variant=range(1, len(found) + 1), file=str(at / "table.safetensors")))
+            table_folder = _cycle(folder, seed, round_name, cycle) / "tables" / table / f"split{split}" / reward
+            rows = _columns(table_folder / "leave_one_out.csv", names)
+            key: dict[str, Any] = dict(zip(TABLE, (table, reward, seed, round_name, cycle, split), strict=True))
+            parts.append(
+                rows.assign(**key, variant=range(1, len(rows) + 1), file=str(table_folder / "table.safetensors"))
+            )
     variants = pd.concat(parts, ignore_index=True)
     return LookupTables(
         table, reward, settings.distance, users, len(parts), variants, _load_agreement(variants, settings)
@@ -323,15 +328,15 @@ def _load_agreement(variants: pd.DataFrame, reward: RewardConfig) -> pd.DataFram
     parts = [pd.DataFrame(columns=[*TABLE, "variant", "estimator", "measured", "predicted"])]
     for estimator in estimators_of(reward.distance):
         by_estimator = reward.model_copy(update={"estimator": estimator})
-        for _, found in variants.groupby(["seed", "round", "cycle"], sort=False):
-            files = [Path(file) for file in found["file"].unique()]
+        for _, round_variants in variants.groupby(["seed", "round", "cycle"], sort=False):
+            files = [Path(file) for file in round_variants["file"].unique()]
             if len(files) > 1:
                 compared: dict[str, list[Compared]] = {estimator: predict_each_other(files, by_estimator)}
                 if estimator == "regression":
                     compared[COUNTS_ALONE] = predict_by_counts(files, by_estimator)
-                for name, of_tables in compared.items():
-                    measured, predicted = (np.concatenate(values) for values in zip(*of_tables, strict=True))
-                    parts.append(found.assign(estimator=name, measured=measured, predicted=predicted))
+                for name, comparisons in compared.items():
+                    measured, predicted = (np.concatenate(values) for values in zip(*comparisons, strict=True))
+                    parts.append(round_variants.assign(estimator=name, measured=measured, predicted=predicted))
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 

@@ -78,13 +78,13 @@ def write_results(folders: Sequence[Path], output: Path, add: bool = False) -> l
             )
         pages[name] = results_page(folder, add_runs(joined, output / name) if add else joined)
     texts = {output / f"{name}.md": page.text.encode() for name, page in pages.items()}
-    beside = {
-        output / name / file: content
+    files_beside = {
+        output / name / file_name: content
         for name, page in pages.items()
-        for file, content in {**kept_runs(page.joined), **page.figures}.items()
+        for file_name, content in {**kept_runs(page.joined), **page.figures}.items()
     }
-    listed = {path for path in output.glob("*.md") if path.name != "README.md"} | texts.keys()
-    write_all({output / "README.md": _index(sorted(listed)).encode(), **texts, **beside})
+    listed_pages = {path for path in output.glob("*.md") if path.name != "README.md"} | texts.keys()
+    write_all({output / "README.md": _index(sorted(listed_pages)).encode(), **texts, **files_beside})
     return [*texts]
 
 
@@ -95,23 +95,23 @@ def results_page(folder: Path, joined: Joined) -> Page:
     subject = subject_of(config, ranked[costs_of(config)[0], "map"])
     curves = {figure.stem: figure for figure in curve_figures(detectors, subject)}
     differences = {figure.stem: figure for figure in difference_figures(detectors, ranked)}
-    shown = [curves[CURVES.format(cost)] for cost in costs_of(config)]
+    shown_figures = [curves[CURVES.format(cost)] for cost in costs_of(config)]
     parts = [f"# {config.experiment}", _made_by(joined, folder), _curves(detectors)]
     parts += [_image(config, CURVES.format(cost), f"Curves by labelled {cost}") for cost in costs_of(config)]
     parts += [_ranking(_rows(ranking_table(ranked)), config)]
     parts += _beyond_counts(_rows(ranking_by_seed(ranked, config.seeds)), config)
     if differences:
         stems = {cost: DIFFERENCES.format(cost) for cost in costs_of(config)}
-        shown += [differences[stem] for stem in stems.values()]
-        what = "Differences to random by labelled"
-        parts += [_image(config, stem, f"{what} {cost}") for cost, stem in stems.items()]
+        shown_figures += [differences[stem] for stem in stems.values()]
+        title = "Differences to random by labelled"
+        parts += [_image(config, stem, f"{title} {cost}") for cost, stem in stems.items()]
         parts += [_saved({cost: _rows(saved_table(detectors, cost)) for cost in costs_of(config)}, config)]
-    figures = {f"{figure.stem}.svg": figure.drawing.svg.encode() for figure in shown}
+    figures = {f"{figure.stem}.svg": figure.drawing.svg.encode() for figure in shown_figures}
     if (folder / "fidelity" / "tables" / "fidelity.csv").exists():
         parts += [_fidelity(read_csv(folder / "fidelity" / "tables" / "fidelity.csv"))]
         parts += [_image(config, FIDELITY_FIGURE, "Fidelity")]
-        figure = f"{FIDELITY_FIGURE}.svg"
-        figures[figure] = (folder / "fidelity" / "figures" / figure).read_bytes()
+        file_name = f"{FIDELITY_FIGURE}.svg"
+        figures[file_name] = (folder / "fidelity" / "figures" / file_name).read_bytes()
     return Page("\n\n".join([*parts, _cost(joined.runs)]) + "\n", figures, joined)
 
 
@@ -157,21 +157,21 @@ def _commits(run: Run) -> str:
 def _curves(detectors: DetectorScores) -> str:
     config = detectors.config
     lines = [
-        (name, *(points_with_spread(Spread.of(of_cycle)) for of_cycle in detectors.curve(name, "map").T))
+        (name, *(points_with_spread(Spread.of(scores)) for scores in detectors.curve(name, "map").T))
         for name in config.strategies
     ]
     full = points_with_spread(Spread.of(detectors.full["map"]))
     if isinstance(config.budget, BudgetConfig):
         by = f"boxes that are paid for beside those of the {config.initial} initial images"
-        at = [cycle * config.budget.amount for cycle in range(config.cycles + 1)]
+        counts = [cycle * config.budget.amount for cycle in range(config.cycles + 1)]
     else:
-        by, at = "labelled images", [config.initial + cycle * config.budget for cycle in range(config.cycles + 1)]
+        by, counts = "labelled images", [config.initial + cycle * config.budget for cycle in range(config.cycles + 1)]
     title = f"## Curves\n\nmAP@[.5:.95] on the test images in %, mean over seeds ± standard deviation, by {by}."
     note = (
         f"A detector of all training images reaches {full} %. Labels and scores of each detector: "
         f"[{TABLE}.csv]({config.experiment}/{TABLE}.csv)."
     )
-    return f"{title}\n\n{markdown_table(('strategy', *map(str, at)), lines)}\n\n{note}"
+    return f"{title}\n\n{markdown_table(('strategy', *map(str, counts)), lines)}\n\n{note}"
 
 
 def _ranking(rows: Sequence[Row], config: Config) -> str:
@@ -181,7 +181,9 @@ def _ranking(rows: Sequence[Row], config: Config) -> str:
         for cost in costs_of(config)
     }
     strategies = next(iter(by_cost.values()))
-    lines = [(name, *chain.from_iterable(_place(of[name]) for of in by_cost.values())) for name in strategies]
+    lines = [
+        (name, *chain.from_iterable(_place(by_name[name]) for by_name in by_cost.values())) for name in strategies
+    ]
     title = (
         "## Ranking\n\nBy the mean height of the curve of mAP, in %, over the labelled images and over the labelled "
         "boxes that all strategies share in a seed. Differences to random are paired by seed."
@@ -197,31 +199,31 @@ def _ranking(rows: Sequence[Row], config: Config) -> str:
 
 def _beyond_counts(rows: Sequence[Row], config: Config) -> list[str]:
     """Return a sentence for each kind of labels on what a method adds to counting, where both were run."""
-    found = []
+    sentences = []
     for cost in costs_of(config):
         by_seed: dict[str, list[float]] = {name: [] for name in config.strategies}
         for row in rows:
             if (row["labels"], row["score"]) == (cost, "map"):
                 by_seed[row["strategy"]].append(float(row["mean"]))
         heights = {name: np.array(values) for name, values in by_seed.items()}
-        found += [f"By {cost}, {sentence}" for sentence in beyond_counts(heights, config)]
-    return found
+        sentences += [f"By {cost}, {sentence}" for sentence in beyond_counts(heights, config)]
+    return sentences
 
 
 def _place(row: Row) -> tuple[str, ...]:
-    compared = _difference(row, "to_random") if row["to_random"] else ("", "", "")
-    return row["rank"], points(float(row["mean"])), *compared
+    difference_cells = _difference(row, "to_random") if row["to_random"] else ("", "", "")
+    return row["rank"], points(float(row["mean"])), *difference_cells
 
 
 def _saved(rows: Mapping[str, Sequence[Row]], config: Config) -> str:
     """Return the labels with which each strategy reaches what random ends with, from the rows of each kind."""
     by_cost = {
-        cost: {row["strategy"]: row for row in of if (row["target"], row["score"]) == ("random", "map")}
-        for cost, of in rows.items()
+        cost: {row["strategy"]: row for row in rows_of_cost if (row["target"], row["score"]) == ("random", "map")}
+        for cost, rows_of_cost in rows.items()
     }
     seeds = len(config.seeds)
     lines = [
-        (name, *chain.from_iterable(_labels_cells(of[name], seeds) for of in by_cost.values()))
+        (name, *chain.from_iterable(_labels_cells(by_name[name], seeds) for by_name in by_cost.values()))
         for name in config.strategies
     ]
     title = (

@@ -57,34 +57,34 @@ class Joined:
 
 def load_run(folder: Path) -> Joined:
     """Read a finished experiment; raises InputError where there is none, or its report lacks a seed."""
-    record, commands = folder / RECORDS / "report.html.json", folder / "timings" / RUNS
-    table = folder / "tables" / f"{TABLE}.csv"
-    if not all(path.exists() for path in (record, commands, table)):
+    record_path, commands_path = folder / RECORDS / "report.html.json", folder / "timings" / RUNS
+    table_path = folder / "tables" / f"{TABLE}.csv"
+    if not all(path.exists() for path in (record_path, commands_path, table_path)):
         raise InputError(f"{folder} contains no finished experiment run by Snakemake; run it to its report first")
-    made = read_json(record)
+    report_record = read_json(record_path)
     records = [read_json(path) for path in (folder / RECORDS).rglob("*.json")]
-    trained = next((one for one in records if one["step"] == "detector"), made)
-    given = load_config(folder / "config.yaml")
-    scores = pd.read_csv(table)
-    if lacking := sorted({*given.seeds} - {*scores["seed"]}):
+    detector_record = next((record for record in records if record["step"] == "detector"), report_record)
+    config = load_config(folder / "config.yaml")
+    scores = pd.read_csv(table_path)
+    if lacking := sorted({*config.seeds} - {*scores["seed"]}):
         raise InputError(
             f"the report of {folder} lacks seed {', '.join(map(str, lacking))} of its config.yaml, as a later run "
             "did not end; finish that run, or run with the seeds of the report again"
         )
     costs = read_csv(folder / "timings" / "costs_by_step.csv")
     run = Run(
-        seeds=given.seeds,
-        commands=tuple(read_json(commands).values()),
-        commits=dict(sorted(Counter(str(one["commit"]) for one in records).items())),
-        machine=_machine(trained["machine"], made["packages"]["torch"], devices_used(folder)),
-        settings=_settings(given, folder),
+        seeds=config.seeds,
+        commands=tuple(read_json(commands_path).values()),
+        commits=dict(sorted(Counter(str(record["commit"]) for record in records).items())),
+        machine=_machine(detector_record["machine"], report_record["packages"]["torch"], devices_used(folder)),
+        settings=_settings(config, folder),
         jobs=sum(int(row["jobs"]) for row in costs),
         wall_s=sum(float(row["wall_s"]) for row in costs),
         core_s=sum(float(row["core_s"]) for row in costs),
         memory_mb=max(float(row["peak_memory_mb"]) for row in costs),
     )
-    detectors = scores_of([scores], given)
-    return Joined(load_settings(given, folder, given.seeds[0]), detectors, (run,))
+    detectors = scores_of([scores], config)
+    return Joined(load_settings(config, folder, config.seeds[0]), detectors, (run,))
 
 
 def add_runs(new: Joined, kept: Path) -> Joined:
@@ -114,8 +114,8 @@ def add_runs(new: Joined, kept: Path) -> Joined:
                 "leave out --add, which writes the page anew"
             )
     rows = detectors_table(new.detectors).rows
-    earlier = _kept_rows(kept / f"{TABLE}.csv", rows, {seed for run in runs for seed in run.seeds})
-    detectors = scores_of([earlier, rows], new.config)
+    earlier_rows = _kept_rows(kept / f"{TABLE}.csv", rows, {seed for run in runs for seed in run.seeds})
+    detectors = scores_of([earlier_rows, rows], new.config)
     config = new.config.model_copy(update={"seeds": detectors.config.seeds})
     return Joined(config, detectors, (*runs, *new.runs))
 
@@ -144,10 +144,10 @@ def _kept_rows(path: Path, like: pd.DataFrame, seeds: Set[int]) -> pd.DataFrame:
         raise _damaged(path) from None
     if set(rows.columns) != set(like.columns):
         raise _damaged(path)
-    of_a_seed = like[like["seed"] == like["seed"].iloc[0]]
-    expected = Counter((detector, seed) for detector in _detectors(of_a_seed) for seed in seeds)
-    numbers = all(is_numeric_dtype(rows[name]) for name in rows.columns if name != "strategy")
-    if not numbers or Counter(zip(_detectors(rows), rows["seed"], strict=True)) != expected:
+    seed_rows = like[like["seed"] == like["seed"].iloc[0]]
+    expected = Counter((detector, seed) for detector in _detectors(seed_rows) for seed in seeds)
+    all_numeric = all(is_numeric_dtype(rows[name]) for name in rows.columns if name != "strategy")
+    if not all_numeric or Counter(zip(_detectors(rows), rows["seed"], strict=True)) != expected:
         raise _damaged(path)
     return rows
 
@@ -170,9 +170,9 @@ def _machine(machine: Mapping[str, str], torch: str, devices: str) -> str:
 
 
 def _settings(config: Config, folder: Path) -> dict[str, str]:
-    written = config.model_dump(mode="json", exclude=set(OF_A_RUN))
+    sections = config.model_dump(mode="json", exclude=set(OF_A_RUN))
     files = [folder / "dataset" / f"{split}.json" for split in ("train", "test")]
-    read = {**written, "data": [file_hash(file) for file in files]}
+    values = {**sections, "data": [file_hash(file) for file in files]}
     return {
-        name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest() for name, value in read.items()
+        name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest() for name, value in values.items()
     }

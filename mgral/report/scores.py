@@ -39,9 +39,9 @@ class ScoreRow:
 def overall_scores(results: Results) -> Table:
     """Return mAP, AP50, AP75, AP by COCO's sizes and, of VOC data, AP50 by VOC's rules."""
     rounds = results.rounds
-    last = pd.concat([rounds[rounds["cycle"] == results.config.cycles], results.full])
-    names = {key: name for key, name in SCORE_NAMES.items() if key in last}
-    long = last.rename(columns=names).melt(["strategy", "seed"], list(names.values()), "name", "score")
+    last_scores = pd.concat([rounds[rounds["cycle"] == results.config.cycles], results.full])
+    names = {key: name for key, name in SCORE_NAMES.items() if key in last_scores}
+    long = last_scores.rename(columns=names).melt(["strategy", "seed"], list(names.values()), "name", "score")
     return _over_seeds("scores_overall", long.assign(boxes=""))
 
 
@@ -65,8 +65,8 @@ def _over_seeds(stem: str, scores: pd.DataFrame) -> Table:
 def score_rows(table: Table) -> list[ScoreRow]:
     """Return the lines of such a table for the page."""
     rows = []
-    for name, of_name in table.rows.groupby("name", sort=False):
-        boxes, spreads = of_name["boxes"].iloc[0], of_name.set_index("strategy")[["mean", "std"]]
+    for name, strategy_rows in table.rows.groupby("name", sort=False):
+        boxes, spreads = strategy_rows["boxes"].iloc[0], strategy_rows.set_index("strategy")[["mean", "std"]]
         compared = spreads["mean"].drop(FULL_DATA).dropna()
         best = str(compared.idxmax()) if len(compared) > 1 else ""
         rows.append(ScoreRow(str(name), boxes, spreads.T.to_dict(), best))

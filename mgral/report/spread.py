@@ -70,12 +70,12 @@ def in_brief(difference: PairedDifference) -> str:
     """Say what a difference is, in a few words."""
     mean, interval = difference.spread.mean, difference.interval
     zero = rounds_to_zero(mean)
-    words = "no difference" if zero else f"{points(mean, sign=True)} points"
+    text = "no difference" if zero else f"{points(mean, sign=True)} points"
     if not interval.known:
-        return words
+        return text
     if not zero or difference.clear:
-        words = f"{difference.verdict()}, {'less than 0.1 points' if zero else words}"
-    return f"{words} ({points_interval(interval, sign=True)})"
+        text = f"{difference.verdict()}, {'less than 0.1 points' if zero else text}"
+    return f"{text} ({points_interval(interval, sign=True)})"
 
 
 def difference_cells(name: str, difference: PairedDifference | None) -> dict[str, object]:
@@ -98,8 +98,8 @@ def difference_in(row: Mapping[str, str], name: str) -> PairedDifference:
 
 
 def _known(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    every = np.asarray(values, dtype=np.float64)
-    return every[~np.isnan(every)]
+    array = np.asarray(values, dtype=np.float64)
+    return array[~np.isnan(array)]
 
 
 def signed(value: float) -> str:

@@ -33,10 +33,10 @@ def strategy_styles(config: Config) -> dict[str, Style]:
     special = dict.fromkeys(config.methods[:1], METHOD)
     if random := baseline_of(config):
         special[random] = BASELINE
-    others = [name for name in config.strategies if name not in special]
+    other_names = [name for name in config.strategies if name not in special]
     styles = map(Style, cycle(_COLOURS), cycle(_MARKERS))
-    own = dict(zip(others, islice(styles, len(others)), strict=True))
-    return {name: special[name] if name in special else own[name] for name in config.strategies}
+    other_styles = dict(zip(other_names, islice(styles, len(other_names)), strict=True))
+    return {name: special[name] if name in special else other_styles[name] for name in config.strategies}
 
 
 def baseline_of(config: Config) -> str | None:
@@ -46,15 +46,15 @@ def baseline_of(config: Config) -> str | None:
 
 def first_of_type(config: Config, kind: str) -> str | None:
     """Return the first instance of a registered strategy; None without one."""
-    return next((name for name, own in config.strategies.items() if own.type == kind), None)
+    return next((name for name, settings in config.strategies.items() if settings.type == kind), None)
 
 
 def class_colours(count: int) -> tuple[str, ...]:
     """Return a colour a class: Okabe and Ito's while they last, else evenly spread hues of two lightnesses."""
     if count <= len(_CLASS_COLOURS):
         return _CLASS_COLOURS[:count]
-    spread = []
+    colours = []
     for label in range(count):
         red, green, blue = colorsys.hls_to_rgb(label / count, 0.42 if label % 2 else 0.66, 0.85)
-        spread.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
-    return tuple(spread)
+        colours.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
+    return tuple(colours)

@@ -35,8 +35,8 @@ class TimedJob:
 
     def serves(self, strategy: str) -> bool:
         """Return whether it is of a strategy itself, or of the cycle 0 that all share."""
-        own = ("initial", f"strategies/{strategy}")
-        return self.wildcards.get("strategy") == strategy or self.wildcards.get("round") in own
+        own_rounds = ("initial", f"strategies/{strategy}")
+        return self.wildcards.get("strategy") == strategy or self.wildcards.get("round") in own_rounds
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class CycleCost:
 
 def step_costs(jobs: list[TimedJob], order: Iterable[str]) -> list[StepCost]:
     """Add the jobs of each step up, in the pipeline's order."""
-    of_step: dict[str, list[TimedJob]] = defaultdict(list)
+    jobs_by_step: dict[str, list[TimedJob]] = defaultdict(list)
     for job in jobs:
-        of_step[job.step].append(job)
-    known = [step for step in order if step in of_step]
-    return [_add_up(step, of_step[step]) for step in [*known, *sorted(set(of_step) - set(known))]]
+        jobs_by_step[job.step].append(job)
+    ordered = [step for step in order if step in jobs_by_step]
+    return [_add_up(step, jobs_by_step[step]) for step in [*ordered, *sorted(set(jobs_by_step) - set(ordered))]]
 
 
 def _add_up(step: str, jobs: list[TimedJob]) -> StepCost:
@@ -93,15 +93,15 @@ def cycle_costs(jobs: list[TimedJob], config: Config) -> list[CycleCost]:
 def _lut_cost(jobs: list[TimedJob], config: Config, strategy: str) -> float | None:
     """Return the seconds of a strategy's tables, which others may share, and of the embeddings behind them."""
     names = {kind: config.name_of(kind, strategy) for kind in get_args(SharedArtefact)}
-    own = [
+    own_jobs = [
         job
         for job in jobs
         if job.step in STAGES["lut"]
         and job.serves(strategy)
         and all(job.wildcards.get(kind, name) == name for kind, name in names.items())
     ]
-    tables = {job.place for job in own if job.step != "embed"}
-    return _mean_of_sums([job for job in own if job.place in tables])
+    places = {job.place for job in own_jobs if job.step != "embed"}
+    return _mean_of_sums([job for job in own_jobs if job.place in places])
 
 
 def _training_jobs(jobs: list[TimedJob], strategy: str, kind: str) -> list[TimedJob]:
@@ -109,13 +109,13 @@ def _training_jobs(jobs: list[TimedJob], strategy: str, kind: str) -> list[Timed
 
     The detector of the last cycle serves no agent and no head, and would lower the mean.
     """
-    own = [
+    own_jobs = [
         job
         for job in jobs
         if job.step in STAGES["training"] and job.serves(strategy) and job.wildcards.get("type", kind) == kind
     ]
-    places = {job.place for job in own if job.step in ("agent", "head")}
-    return [job for job in own if not places or job.place in places]
+    places = {job.place for job in own_jobs if job.step in ("agent", "head")}
+    return [job for job in own_jobs if not places or job.place in places]
 
 
 def _selection_jobs(jobs: list[TimedJob], config: Config, strategy: str) -> list[TimedJob]:
@@ -126,9 +126,9 @@ def _selection_jobs(jobs: list[TimedJob], config: Config, strategy: str) -> list
         and "embeddings" in registry.strategy(config.strategies[strategy].type).files
     ):
         steps.append("embed")
-    own = [job for job in jobs if job.step in steps and job.serves(strategy)]
-    choices = {job.place for job in own if job.step in STAGES["selection"]}
-    return [job for job in own if job.place in choices]
+    own_jobs = [job for job in jobs if job.step in steps and job.serves(strategy)]
+    places = {job.place for job in own_jobs if job.step in STAGES["selection"]}
+    return [job for job in own_jobs if job.place in places]
 
 
 def _mean_of_sums(jobs: list[TimedJob]) -> float | None:

@@ -86,5 +86,5 @@ def earlier_times(made: Iterable[Made]) -> list[tuple[str, float]]:
 def record_command(results: Path, target: str, command: str) -> None:
     """Note in timings/ by which command a target of an experiment was made last."""
     path = results / "timings" / RUNS
-    known = json.loads(path.read_bytes()) if path.exists() else {}
-    write_json(path, {**known, target: command})
+    commands = json.loads(path.read_bytes()) if path.exists() else {}
+    write_json(path, {**commands, target: command})

@@ -25,7 +25,7 @@ class UnusualRounds(NamedTuple):
 def unusual_rounds_table(results: Results, why: Why) -> Table:
     """Return a row for each of these rounds."""
     by_cycle = results.batches.groupby(["strategy", "cycle"], sort=False)
-    rows = pd.concat([of_cycle for _, of_cycle in by_cycle]).dropna(subset=why)
+    rows = pd.concat([cycle_rows for _, cycle_rows in by_cycle]).dropna(subset=why)
     return Table(STEMS[why], rows[[*ROUND, why]])
 
 
@@ -37,8 +37,8 @@ def unusual_rounds(table: Table, why: Why, several_seeds: bool) -> list[UnusualR
             str(text),
             ", ".join(
                 f"{cycle} (seed {', '.join(map(str, seeds))})" if several_seeds else f"{cycle}"
-                for cycle, seeds in of.groupby("cycle", sort=False)["seed"]
+                for cycle, seeds in rows.groupby("cycle", sort=False)["seed"]
             ),
         )
-        for (strategy, text), of in table.rows.groupby(["strategy", why], sort=False)
+        for (strategy, text), rows in table.rows.groupby(["strategy", why], sort=False)
     ]

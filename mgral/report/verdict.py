@@ -102,8 +102,8 @@ def verdict(found: Evidence) -> Verdict:
     """Report what an experiment has found, in plain words."""
     subject = subject_of(found.config, found.rows)
     counts = first_of_type(found.config, COUNTS)
-    first = next((row.strategy for row in found.rows if row.strategy != subject), None)
-    others = tuple(dict.fromkeys(name for name in (found.random, counts, first) if name and name != subject))
+    first_other = next((row.strategy for row in found.rows if row.strategy != subject), None)
+    others = tuple(dict.fromkeys(name for name in (found.random, counts, first_other) if name and name != subject))
     return Verdict(
         subject,
         others,
@@ -132,8 +132,8 @@ def _headline(found: Evidence, subject: str) -> str:
 
 
 def _unused(found: Evidence, subject: str) -> str:
-    noted = [note for note in found.notes.get(subject, ()) if note]
-    return f"In {len(noted)} of {len(found.notes[subject])} rounds {noted[0]}." if noted else ""
+    notes = [note for note in found.notes.get(subject, ()) if note]
+    return f"In {len(notes)} of {len(found.notes[subject])} rounds {notes[0]}." if notes else ""
 
 
 def _compared(subject: str, other: str, difference: PairedDifference) -> str:
@@ -143,10 +143,10 @@ def _compared(subject: str, other: str, difference: PairedDifference) -> str:
     if seeds == 0:
         return f"No verdict: {subject} and {other} cannot be compared, because no seed has the mAP of both."
     if seeds < FEWEST_SEEDS:
-        few = "one seed" if seeds == 1 else f"the mean of {seeds} seeds"
+        seeds_in_words = "one seed" if seeds == 1 else f"the mean of {seeds} seeds"
         if rounds_to_zero(difference.spread.mean):
-            return f"Too few seeds for a verdict: no difference between {subject} and {other} in {few}."
-        return f"Too few seeds for a verdict: {subject} is {gap} {side} {other} in {few}."
+            return f"Too few seeds for a verdict: no difference between {subject} and {other} in {seeds_in_words}."
+        return f"Too few seeds for a verdict: {subject} is {gap} {side} {other} in {seeds_in_words}."
     interval = f"95 % interval {points_interval(difference.interval, sign=True)}, {seeds} seeds"
     if difference.clear:
         return f"{subject} is clearly {side} {other}, by {gap} ({interval})."
@@ -170,21 +170,21 @@ def _more(found: Evidence, subject: str, counts: str | None) -> Iterator[str]:
     if counts is None:
         yield f"The simple baseline, {COUNTS}, was not run: add it to strategies."
     elif counts != subject:
-        beside = PairedDifference.of(row.by_seed, found.row(counts).by_seed)
-        yield f"Compared with {counts}, the simple baseline that only counts objects: {in_brief(beside)}."
+        to_counts = PairedDifference.of(row.by_seed, found.row(counts).by_seed)
+        yield f"Compared with {counts}, the simple baseline that only counts objects: {in_brief(to_counts)}."
     else:
         yield f"{subject} is the simple baseline: it only counts objects."
     if row.to_best and found.random and row.best_other not in (found.random, counts):
-        place = f"number {row.rank} of {len(found.rows)}"
-        yield f"{subject} is {place}; compared with {row.best_other}, the best other: {in_brief(row.to_best)}."
+        rank = f"number {row.rank} of {len(found.rows)}"
+        yield f"{subject} is {rank}; compared with {row.best_other}, the best other: {in_brief(row.to_best)}."
     best = subject if not found.config.methods else _winner(found, subject)
     if best and best not in found.config.methods and len(found.rows) > 2:
         yield f"{best} was chosen as the best of {len(found.rows)} by the same seeds: its lead may be partly chance."
     for cost, rows in list(found.ranked.items())[1:]:
-        there = next(one for one in rows if one.strategy == subject).to_random
-        if row.to_random and there:
-            different = " it is different" if _otherwise(row.to_random, there) else ""
-            yield f"By labelled {cost}{different}: compared with {found.random}, {in_brief(there)}."
+        by_other_labels = next(ranked_row for ranked_row in rows if ranked_row.strategy == subject).to_random
+        if row.to_random and by_other_labels:
+            different = " it is different" if _otherwise(row.to_random, by_other_labels) else ""
+            yield f"By labelled {cost}{different}: compared with {found.random}, {in_brief(by_other_labels)}."
     if subject in found.tables:
         yield f"Its lookup tables train on as many images as {found.tables[subject]:.1f} detectors of cycle 0."
 
@@ -208,15 +208,18 @@ def _saved(found: Evidence, subject: str) -> str:
         most = f"at most {counted(line.saved_at_most)} {cost}" if round(line.saved_at_most) > 0 else "none"
         in_seeds = f"only {line.reached} of {seeds} seeds" if line.reached else "no seed"
         return f"Labels saved: {most}. {subject} reaches the final mAP of {random} in {in_seeds}."
-    needed, of_random = counted(float(line.by_seed.mean())), counted(float(line.random.mean()))
-    number = line.saved.spread.mean
-    amount = f"{counted(abs(number))} {'fewer' if number >= 0 else 'more'}"
-    known = line.saved.interval
-    sure = line.saved.verdict("clearly fewer", "clearly more")
-    if known.known:
-        sure = f"95 % interval {counted(known.low, sign=True)} to {counted(known.high, sign=True)} saved: {sure}"
-    both = f"for the final mAP of {random}, {subject} needs {needed} {cost} and {random} {of_random}"
-    return f"Labels saved: {both}. That is {amount} ({sure})."
+    needed, needed_by_random = counted(float(line.by_seed.mean())), counted(float(line.random.mean()))
+    mean_saved = line.saved.spread.mean
+    amount = f"{counted(abs(mean_saved))} {'fewer' if mean_saved >= 0 else 'more'}"
+    interval = line.saved.interval
+    certainty = line.saved.verdict("clearly fewer", "clearly more")
+    if interval.known:
+        certainty = (
+            f"95 % interval {counted(interval.low, sign=True)} to {counted(interval.high, sign=True)} saved: "
+            f"{certainty}"
+        )
+    comparison = f"for the final mAP of {random}, {subject} needs {needed} {cost} and {random} {needed_by_random}"
+    return f"Labels saved: {comparison}. That is {amount} ({certainty})."
 
 
 def _saved_by(found: Evidence, subject: str, counts: str | None) -> str:
@@ -279,12 +282,12 @@ def _steps_to_learn(config: Config) -> Iterator[NextStep]:
 
 def _missing(missing: Missing) -> str:
     parts = [
-        f"{len(lacking)} {one if len(lacking) == 1 else several}"
-        for lacking, one, several in (
+        f"{len(left_out)} {singular if len(left_out) == 1 else plural}"
+        for left_out, singular, plural in (
             (missing.strategies, "strategy", "strategies"),
             (missing.seeds, "seed", "seeds"),
         )
-        if lacking
+        if left_out
     ]
     lacking = f", without {listed(parts)}" if parts else ""
     return f"Finish the experiment: this is a partial report{lacking}. Give the same command again."
@@ -294,33 +297,33 @@ def _winner(found: Evidence, subject: str) -> str | None:
     """Return the strategy to use: the subject if it is clearly above random and none is clearly above it."""
     above = [row for row in found.rows if row.to_random and row.to_random.clear and row.to_random.spread.mean > 0]
     names = [row.strategy for row in above]
-    best = found.row(subject).to_best
-    if subject in names and not (best and best.clear and best.spread.mean < 0):
+    to_best = found.row(subject).to_best
+    if subject in names and not (to_best and to_best.clear and to_best.spread.mean < 0):
         return subject
     return names[0] if names else None
 
 
 def _use(config: Config, strategy: str, words: str) -> NextStep:
-    own = config.strategies[strategy].type
+    kind = config.strategies[strategy].type
     if _is_replay(config):
-        return NextStep(f"{words} from the next round on: in project.yaml, strategy: {own}")
+        return NextStep(f"{words} from the next round on: in project.yaml, strategy: {kind}")
     command = (
-        f"{program_in_results()} project init mine --pictures photos --classes car,dog --budget 300 --strategy {own}"
+        f"{program_in_results()} project init mine --pictures photos --classes car,dog --budget 300 --strategy {kind}"
     )
-    yours = "with the name of their folder in the place of photos, and your classes in that of car,dog"
-    return NextStep(f"{words} to choose which of your own pictures to label, {yours}:", command)
+    substitutions = "with the name of their folder in the place of photos, and your classes in that of car,dog"
+    return NextStep(f"{words} to choose which of your own pictures to label, {substitutions}:", command)
 
 
 def _more_seeds(config: Config, difference: PairedDifference, seeds: int) -> NextStep:
-    wanted = seeds_needed(difference)
-    rough = f"a rough estimate from the spread of {difference.spread.n} paired differences"
-    if wanted is None:
-        equal = "treat the two as equal, and take the one that costs less"
+    needed = seeds_needed(difference)
+    basis = f"a rough estimate from the spread of {difference.spread.n} paired differences"
+    if needed is None:
+        advice = "treat the two as equal, and take the one that costs less"
         return NextStep(
-            f"To show a difference this small, more than {MOST_SEEDS} seeds are needed ({rough}): {equal}."
+            f"To show a difference this small, more than {MOST_SEEDS} seeds are needed ({basis}): {advice}."
         )
-    often = f"About {wanted} seeds would show a difference of this size four times in five ({rough})"
-    return NextStep(f"{often}. Run them, or treat the two as equal.", _command(config, max(wanted, seeds + 1)))
+    estimate = f"About {needed} seeds would show a difference of this size four times in five ({basis})"
+    return NextStep(f"{estimate}. Run them, or treat the two as equal.", _command(config, max(needed, seeds + 1)))
 
 
 def seeds_needed(difference: PairedDifference) -> int | None:

@@ -49,11 +49,11 @@ def views(images: Tensor, boxes: Sequence[Tensor], seeds: Sequence[int]) -> Iter
     """
     images = images.float()
     for change in (flip, shrink, rotate):
-        yield change(images), [_move(of_image, images, change) for of_image in boxes]
-    cut = images.clone()
-    for image, of_image, seed in zip(cut, boxes, seeds, strict=True):
-        cut_out(image, of_image, seed)
-    yield cut, list(boxes)
+        yield change(images), [_move(image_boxes, images, change) for image_boxes in boxes]
+    cut_images = images.clone()
+    for image, image_boxes, seed in zip(cut_images, boxes, seeds, strict=True):
+        cut_out(image, image_boxes, seed)
+    yield cut_images, list(boxes)
 
 
 def flip(given: Tensor) -> Tensor:
@@ -67,9 +67,9 @@ def shrink(given: Tensor) -> Tensor:
     In the published code the image itself becomes smaller, which the detector there then enlarges again.
     """
     height, width = F.get_size(given)
-    smaller = [round(SHRUNK * height), round(SHRUNK * width)]
-    shrunk: Tensor = F.resize(given, smaller)
-    return F.pad(shrunk, [0, 0, width - smaller[1], height - smaller[0]], fill=list(FILL))  # type: ignore[no-any-return]
+    inner_size = [round(SHRUNK * height), round(SHRUNK * width)]
+    shrunk: Tensor = F.resize(given, inner_size)
+    return F.pad(shrunk, [0, 0, width - inner_size[1], height - inner_size[0]], fill=list(FILL))  # type: ignore[no-any-return]
 
 
 def rotate(given: Tensor) -> Tensor:
@@ -90,13 +90,16 @@ def _patches(boxes: npt.NDArray[np.float32], width: int, height: int, seed: int)
     """Draw x1, y1, x2, y2 of rectangles in pixels, [PATCHES or fewer, 4]; none where there is no box."""
     rng = np.random.default_rng(seed)
     sides = rng.uniform(*PATCH_SIDES, (TRIES, 2))
-    start = rng.random((TRIES, 2)) * (1 - sides)
-    drawn = (np.concatenate([start, start + sides], axis=1) * (width, height, width, height)).astype(np.int64)
-    upper, lower = np.maximum(drawn[:, None, :2], boxes[:, :2]), np.minimum(drawn[:, None, 2:], boxes[:, 2:])
+    corners = rng.random((TRIES, 2)) * (1 - sides)
+    patches = (np.concatenate([corners, corners + sides], axis=1) * (width, height, width, height)).astype(np.int64)
+    top_left, bottom_right = (
+        np.maximum(patches[:, None, :2], boxes[:, :2]),
+        np.minimum(patches[:, None, 2:], boxes[:, 2:]),
+    )
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1).clip(min=1)
-    covered = ((lower - upper).clip(min=0).prod(axis=2) / areas).max(axis=1, initial=0)
+    covered = ((bottom_right - top_left).clip(min=0).prod(axis=2) / areas).max(axis=1, initial=0)
     smallest, largest = PATCH_COVERS
-    accepted: npt.NDArray[np.int64] = drawn[(covered >= smallest) & (covered <= largest)][:PATCHES]
+    accepted: npt.NDArray[np.int64] = patches[(covered >= smallest) & (covered <= largest)][:PATCHES]
     return accepted
 
 

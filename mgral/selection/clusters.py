@@ -18,9 +18,9 @@ def cluster(vectors: npt.NDArray[np.float32], count: int, seed: int, starts: int
         How often k-means begins anew; the best result is taken.
     """
     count, seed = min(count, len(np.unique(vectors, axis=0))), seed % 2**32
-    whole = KMeans(count, n_init=starts, random_state=seed)
-    batches = MiniBatchKMeans(count, batch_size=5000, n_init=starts, random_state=seed)
+    k_means = KMeans(count, n_init=starts, random_state=seed)
+    mini_batch_k_means = MiniBatchKMeans(count, batch_size=5000, n_init=starts, random_state=seed)
     # Several threads would add their parts of a centre in varying order, which changes its last bits.
     with threadpool_limits(limits=1):
-        found = (whole if count <= WHOLE_PASSES else batches).fit_predict(vectors)
-    return np.asarray(found, dtype=np.int64)
+        clusters = (k_means if count <= WHOLE_PASSES else mini_batch_k_means).fit_predict(vectors)
+    return np.asarray(clusters, dtype=np.int64)

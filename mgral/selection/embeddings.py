@@ -101,12 +101,12 @@ def load_embeddings(path: Path) -> Embeddings:
         )
     except KeyError as error:
         raise InputError(f"{path} contains no array {error}; run the step `embed` again") from None
-    parts = components, counts, presence, class_scores
-    if any(one.ndim != 2 or one.shape[:1] != image_ids.shape for one in parts) or len(image_ids) == 0:
+    matrices = components, counts, presence, class_scores
+    if any(matrix.ndim != 2 or matrix.shape[:1] != image_ids.shape for matrix in matrices) or len(image_ids) == 0:
         raise InputError(f"{path} does not contain one embedding for each image; run the step `embed` again")
-    if not all(np.isfinite(one).all() for one in parts):
+    if not all(np.isfinite(matrix).all() for matrix in matrices):
         raise InputError(f"{path} contains an embedding that is not finite; run `detector` and `embed` again")
-    return Embeddings(image_ids, *parts, counted, path)
+    return Embeddings(image_ids, *matrices, counted, path)
 
 
 class Scale(NamedTuple):

@@ -50,8 +50,8 @@ def embed_features(
     """Embed images as `embed_images` does, given all of their features; without a labelled image counts are 0."""
     features, class_scores = given
     components = project(features, config.embedding.dimensions)
-    nothing = np.zeros((len(components), len(dataset.categories)), np.float32)
-    embeddings = Embeddings(dataset.image_ids, components, nothing, nothing, class_scores, np.array([], np.int64))
+    no_counts = np.zeros((len(components), len(dataset.categories)), np.float32)
+    embeddings = Embeddings(dataset.image_ids, components, no_counts, no_counts, class_scores, np.array([], np.int64))
     return count_again(embeddings, dataset, labelled, seed)
 
 
@@ -69,14 +69,14 @@ def extract_features(detector: DetectorModel, images: Images, classes: int) -> F
     """Show every cached image to a detector."""
     extracted: Features | None = None
     for rows, inputs in image_chunks(images, np.arange(len(images)), "embed", detector.device):
-        pooled, found = detector.features_and_detections(inputs, OBJECTS)
+        pooled, detections = detector.features_and_detections(inputs, OBJECTS)
         features = pooled.cpu().numpy()
         if extracted is None:
             # Arrays that are filled: the chunks and what they are concatenated to would be twice as much.
-            empty = (np.empty((len(images), width), np.float32) for width in (features.shape[1], classes))
-            extracted = Features(*empty)
+            arrays = (np.empty((len(images), width), np.float32) for width in (features.shape[1], classes))
+            extracted = Features(*arrays)
         extracted.features[rows] = features
-        extracted.class_scores[rows] = [sum_by_class(one, classes).cpu().numpy() for one in found]
+        extracted.class_scores[rows] = [sum_by_class(objects, classes).cpu().numpy() for objects in detections]
     assert extracted is not None
     return extracted
 

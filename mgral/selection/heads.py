@@ -53,15 +53,17 @@ class AnchorHead(nn.Module):
         super().__init__()
         self.outputs = len(bias)
         self.convolutions = nn.ModuleList()
-        for one, anchors in zip(maps, anchors_a_cell, strict=True):
-            convolution = nn.Conv2d(one.shape[1], anchors * self.outputs, 3, padding=1)
+        for feature_map, anchors in zip(maps, anchors_a_cell, strict=True):
+            convolution = nn.Conv2d(feature_map.shape[1], anchors * self.outputs, 3, padding=1)
             convolution.bias = nn.Parameter(bias.detach().cpu().repeat(anchors))
             self.convolutions.append(convolution)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Return the outputs in the order of the detector's anchors, [B, A, O]."""
-        found = [convolution(one) for convolution, one in zip(self.convolutions, maps, strict=True)]
-        return torch.cat([one.permute(0, 2, 3, 1).reshape(len(one), -1, self.outputs) for one in found], dim=1)
+        outputs = [convolution(feature_map) for convolution, feature_map in zip(self.convolutions, maps, strict=True)]
+        return torch.cat(
+            [output.permute(0, 2, 3, 1).reshape(len(output), -1, self.outputs) for output in outputs], dim=1
+        )
 
 
 class HeadTraining:
@@ -95,8 +97,8 @@ class HeadTraining:
         self, detector: DenseModel, weight: float, maps: list[Tensor], predictions: Predictions, targets: Targets
     ) -> None:
         """Add the gradient of a part of a batch to the head's gradients; `weight` is its share of the batch."""
-        still = [one.detach().float() for one in maps]
-        seen = Seen(still, Predictions(*(part.detach() for part in predictions)), targets)
+        detached_maps = [feature_map.detach().float() for feature_map in maps]
+        seen = Seen(detached_maps, Predictions(*(part.detach() for part in predictions)), targets)
         with _frozen(detector), self._own_random_numbers(detector.device):
             if self._head is None:
                 self._begin(self._functions.build(detector, seen).to(detector.device))
@@ -176,15 +178,15 @@ def _set_random(state: tuple[Tensor, Tensor | None]) -> None:
 @contextmanager
 def _frozen(detector: DetectorModel) -> Iterator[None]:
     """Put a detector in evaluation mode, without a gradient for its weights, and back into training mode."""
-    trained = [one for one in detector.parameters() if one.requires_grad]
+    trainable = [parameter for parameter in detector.parameters() if parameter.requires_grad]
     detector.eval()
-    for one in trained:
-        one.requires_grad_(False)
+    for parameter in trainable:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for one in trained:
-            one.requires_grad_(True)
+        for parameter in trainable:
+            parameter.requires_grad_(True)
         detector.train()
 
 
@@ -241,7 +243,7 @@ def train_head(
 
 def save_head(head: nn.Module, path: Path) -> None:
     """Write the weights as safetensors."""
-    write_bytes(path, save_safetensors({name: one.contiguous() for name, one in head.state_dict().items()}))
+    write_bytes(path, save_safetensors({name: tensor.contiguous() for name, tensor in head.state_dict().items()}))
 
 
 def load_head(path: Path, strategy: str, detector: DetectorModel) -> nn.Module:
@@ -269,10 +271,10 @@ def load_head(path: Path, strategy: str, detector: DetectorModel) -> nn.Module:
 def _blank_head(strategy: str, detector: DenseModel) -> nn.Module:
     """Build a head whose weights are still to be loaded, from a black image without a box."""
     maps = detector.maps(torch.zeros(1, 3, *detector.size, device=detector.device))
-    none = torch.zeros(1, 0, 4, device=detector.device), torch.zeros(1, 0, dtype=torch.int64, device=detector.device)
+    empty = torch.zeros(1, 0, 4, device=detector.device), torch.zeros(1, 0, dtype=torch.int64, device=detector.device)
     with torch.random.fork_rng([]):
         head: nn.Module = registry.strategy_head(strategy).build(
-            detector, Seen(maps, detector.predict(maps), Targets(*none))
+            detector, Seen(maps, detector.predict(maps), Targets(*empty))
         )
     return head
 

@@ -53,13 +53,13 @@ def find_boxes(detector: DenseModel, predictions: Predictions, config: Evaluatio
 @torch.no_grad()
 def find_objects(detector: DenseModel, predictions: Predictions, config: EvaluationConfig) -> list[Found]:
     """Return the objects of each image, given a dense detector's predictions; see `detect_objects`."""
-    return [found.objects() for found in find_boxes(detector, predictions, config)]
+    return [detections.objects() for detections in find_boxes(detector, predictions, config)]
 
 
 @torch.no_grad()
 def detect_objects(detector: DetectorModel, shown: Tensor, config: EvaluationConfig) -> list[Found]:
     """Detect objects in images, [B, 3, H, W] in 0..255; each anchor, proposal or query gives one at most."""
-    return [found.objects() for found in detector.detect(shown, _limits(config))]
+    return [detections.objects() for detections in detector.detect(shown, _limits(config))]
 
 
 def _limits(config: EvaluationConfig) -> Limits:
@@ -80,19 +80,19 @@ def objects_of(query: Query, image_ids: npt.NDArray[np.int64], what: str) -> Ite
         yield from _objects_in(query.found, query.dataset.rows(image_ids), query.config.evaluation)
         return
     detector, images = detector_and_images(query)
-    for _, shown in image_chunks(images, query.dataset.rows(image_ids), what, detector.device):
-        for found in detect_objects(detector, shown, query.config.evaluation):
-            yield found.to("cpu")
+    for _, inputs in image_chunks(images, query.dataset.rows(image_ids), what, detector.device):
+        for objects in detect_objects(detector, inputs, query.config.evaluation):
+            yield objects.to("cpu")
 
 
 def _objects_in(given: FoundBoxes, rows: npt.NDArray[np.int64], config: EvaluationConfig) -> Iterator[Found]:
     """Yield the objects in rows of the data set that a command has found, in pixels of the original images."""
-    kept = given.above(OBJECT_SCORE, config.max_detections)
-    for one in map(kept.of_row, rows.tolist()):
+    detections = given.above(OBJECT_SCORE, config.max_detections)
+    for row_boxes in map(detections.of_row, rows.tolist()):
         yield Found(
-            torch.from_numpy(one.boxes),
-            torch.from_numpy(one.scores),
-            torch.from_numpy(one.labels),
-            torch.from_numpy(one.distributions),
-            torch.arange(len(one.rows)),
+            torch.from_numpy(row_boxes.boxes),
+            torch.from_numpy(row_boxes.scores),
+            torch.from_numpy(row_boxes.labels),
+            torch.from_numpy(row_boxes.distributions),
+            torch.arange(len(row_boxes.rows)),
         ).objects()

@@ -18,27 +18,27 @@ def without_near_copies(query: Query) -> npt.NDArray[np.int64]:
     """
     assert query.groups is not None
     labelled = set(query.labelled.tolist())
-    known = [image for group in query.groups if not labelled.isdisjoint(group) for image in group]
+    near_labelled = [image for group in query.groups if not labelled.isdisjoint(group) for image in group]
     seed = derive_seed(query.seed, "one of each group without a label", query.cycle)
-    return one_of_each(np.setdiff1d(query.pool, known), query.groups, seed)
+    return one_of_each(np.setdiff1d(query.pool, near_labelled), query.groups, seed)
 
 
 def choose_near_copies_last(function: Callable[[Query], Choice], query: Query) -> Choice:
     """Let a strategy choose among images without near-copies, and the rest of the budget among the others."""
-    apart = without_near_copies(query)
-    choices, missing = [], query.budget
-    for images in (apart, np.setdiff1d(query.pool, apart)):
-        if count := min(missing, len(images)):
+    distinct = without_near_copies(query)
+    choices, remaining = [], query.budget
+    for images in (distinct, np.setdiff1d(query.pool, distinct)):
+        if count := min(remaining, len(images)):
             config = query.config.model_copy(update={"budget": count})
             choices.append(_choose_part(function, replace(query, pool=images, config=config), query.pool))
-            missing -= count
+            remaining -= count
     first, last = choices[0], choices[-1]
     note = f"near-copies follow, drawn at random: {last.reason}" if last.reason else last.note
     return replace(
         first,
-        rows=np.concatenate([one.rows for one in choices]),
-        scores=np.concatenate([one.scores for one in choices]),
-        forward_passes=sum(one.forward_passes for one in choices),
+        rows=np.concatenate([choice.rows for choice in choices]),
+        scores=np.concatenate([choice.scores for choice in choices]),
+        forward_passes=sum(choice.forward_passes for choice in choices),
         tied=last.tied,
         note=first.note if first.reason or first.note else note,
     )
@@ -48,6 +48,6 @@ def _choose_part(function: Callable[[Query], Choice], query: Query, pool: npt.ND
     """Return what a strategy chooses of a part of the pool, as rows of the whole pool."""
     choice = function(query)
     if choice.undecided and query.budget < len(query.pool):
-        drawn = choose_uniformly(query, "undecided among a part of the pool", SAME_SCORES)
-        choice = replace(drawn, forward_passes=choice.forward_passes)
+        random_choice = choose_uniformly(query, "undecided among a part of the pool", SAME_SCORES)
+        choice = replace(random_choice, forward_passes=choice.forward_passes)
     return replace(choice, rows=np.searchsorted(pool, query.pool[choice.rows]), undecided=False)

@@ -46,12 +46,12 @@ def count_again(embeddings: Embeddings, dataset: Dataset, labelled: Rows, seed: 
     counted = np.sort(labelled)
     if not len(counted) or np.array_equal(counted, embeddings.counted):
         return embeddings
-    described = np.concatenate([embeddings.components, standardise(embeddings.class_scores)], axis=1)
-    rows, chance = dataset.rows(counted), derive_seed(seed, "object counts")
-    found = dataset.object_counts(counted)
-    counts = predict_object_counts(described, rows, found, chance)
-    presence = np.minimum(predict_object_counts(described, rows, np.minimum(found, 1), chance), 1)
-    counts[rows], presence[rows] = found, np.minimum(found, 1)
+    vectors = np.concatenate([embeddings.components, standardise(embeddings.class_scores)], axis=1)
+    rows, counts_seed = dataset.rows(counted), derive_seed(seed, "object counts")
+    true_counts = dataset.object_counts(counted)
+    counts = predict_object_counts(vectors, rows, true_counts, counts_seed)
+    presence = np.minimum(predict_object_counts(vectors, rows, np.minimum(true_counts, 1), counts_seed), 1)
+    counts[rows], presence[rows] = true_counts, np.minimum(true_counts, 1)
     return replace(embeddings, counts=counts, presence=presence, counted=counted)
 
 
@@ -71,19 +71,19 @@ def predict_object_counts(vectors: Float32, labelled: Rows, counts: Rows, seed: 
         Objects of each class in these, int64 [n, C].
     """
     rng = np.random.default_rng(seed)
-    known = rng.permutation(len(labelled))[:MOST]
-    described, counts = vectors[labelled[known]].astype(np.float64), counts[known]
+    sample = rng.permutation(len(labelled))[:MOST]
+    sample_vectors, counts = vectors[labelled[sample]].astype(np.float64), counts[sample]
     mean, spread = counts.mean(axis=0), counts.std(axis=0)
-    squares = pairwise_distances(described, metric="sqeuclidean")
-    apart = squares[squares > 0]
-    if len(apart) == 0 or not spread.any():
+    squares = pairwise_distances(sample_vectors, metric="sqeuclidean")
+    positive_squares = squares[squares > 0]
+    if len(positive_squares) == 0 or not spread.any():
         return np.broadcast_to(mean, (len(vectors), len(mean))).astype(np.float32)
-    choices = {"alpha": SMOOTHING, "gamma": [width / np.median(apart) for width in WIDTHS]}
-    folds = KFold(min(FOLDS, len(known)))
+    choices = {"alpha": SMOOTHING, "gamma": [width / np.median(positive_squares) for width in WIDTHS]}
+    folds = KFold(min(FOLDS, len(sample)))
     search = GridSearchCV(KernelRidge(kernel="rbf"), choices, scoring="neg_mean_squared_error", cv=folds)
     # Threads add up in the order in which they finish, which changes last bits.
     with threadpool_limits(limits=1):
-        search.fit(described, (counts - mean) / np.where(spread > 0, spread, 1))
+        search.fit(sample_vectors, (counts - mean) / np.where(spread > 0, spread, 1))
         parts = np.array_split(vectors, -(-len(vectors) // IMAGES_AT_A_TIME))
         standardised = np.concatenate([search.predict(part.astype(np.float64)) for part in parts])
     expected: Float32 = np.maximum(standardised * spread + mean, 0).astype(np.float32)

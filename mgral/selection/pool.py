@@ -89,13 +89,13 @@ def add_selection(
     InputError
         Where a selected image is labelled already, and where an image is none of the data set.
     """
-    before, chosen = np.array(labelled, dtype=np.int64), np.array(selection, dtype=np.int64)
-    if len(again := np.intersect1d(before, chosen)):
-        raise InputError(f"selection: images {again[:5].tolist()} are labelled already; select again")
-    for name, ids in (("labelled", before), ("selection", chosen)):
+    labelled_ids, selected_ids = np.array(labelled, dtype=np.int64), np.array(selection, dtype=np.int64)
+    if len(already_labelled := np.intersect1d(labelled_ids, selected_ids)):
+        raise InputError(f"selection: images {already_labelled[:5].tolist()} are labelled already; select again")
+    for name, ids in (("labelled", labelled_ids), ("selection", selected_ids)):
         if len(unknown := np.setdiff1d(ids, image_ids)):
             raise InputError(f"{name}: images {unknown[:5].tolist()} are not in the data set; make it again")
-    return np.union1d(before, chosen)
+    return np.union1d(labelled_ids, selected_ids)
 
 
 def one_of_each(pool: npt.NDArray[np.int64], groups: Sequence[Sequence[int]], seed: int) -> npt.NDArray[np.int64]:
@@ -109,13 +109,13 @@ def one_of_each(pool: npt.NDArray[np.int64], groups: Sequence[Sequence[int]], se
         Ids of images that are near-copies of each other, each in one group at most.
     """
     group_of = {image: number for number, group in enumerate(groups) for image in group}
-    drawn = np.random.default_rng(seed).permutation(np.sort(pool)).tolist()
-    first: dict[int, int] = {}
-    for image in drawn:
+    shuffled = np.random.default_rng(seed).permutation(np.sort(pool)).tolist()
+    image_of_group: dict[int, int] = {}
+    for image in shuffled:
         if image in group_of:
-            first.setdefault(group_of[image], image)
-    alone = [image for image in drawn if image not in group_of]
-    return np.array(sorted([*alone, *first.values()]), dtype=np.int64)
+            image_of_group.setdefault(group_of[image], image)
+    ungrouped = [image for image in shuffled if image not in group_of]
+    return np.array(sorted([*ungrouped, *image_of_group.values()]), dtype=np.int64)
 
 
 def check_pool(pool: npt.NDArray[np.int64], budget: int) -> None:

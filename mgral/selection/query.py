@@ -94,13 +94,13 @@ class Choice:
     @classmethod
     def best(cls, scores: npt.NDArray[Any], budget: int, forward_passes: int = 0) -> "Choice":
         """Choose the highest of the pool's scores, [n], numbers; undecided where all are equal."""
-        if unknown := int(np.isnan(scores).sum()):
-            raise StepError(f"select: {unknown} of {len(scores)} scores are not a number (NaN); give each image one")
+        if nans := int(np.isnan(scores).sum()):
+            raise StepError(f"select: {nans} of {len(scores)} scores are not a number (NaN); give each image one")
         rows = highest(scores, budget)
-        chosen = scores[rows]
-        last = int((chosen == chosen[-1]).sum())
-        tied = last if last < (scores == chosen[-1]).sum() else 0
-        return cls(rows, chosen.astype(np.float64), forward_passes, undecided=all_equal(scores), tied=tied)
+        chosen_scores = scores[rows]
+        chosen_ties = int((chosen_scores == chosen_scores[-1]).sum())
+        tied = chosen_ties if chosen_ties < (scores == chosen_scores[-1]).sum() else 0
+        return cls(rows, chosen_scores.astype(np.float64), forward_passes, undecided=all_equal(scores), tied=tied)
 
     def among(self, candidates: npt.NDArray[np.int64]) -> "Choice":
         """Return a choice among some images of the pool, rows [k], as one of the whole pool."""

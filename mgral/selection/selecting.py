@@ -72,11 +72,11 @@ class Selection:
     def to_json(self) -> dict[str, Any]:
         """Return the content of `selection.json`."""
         chosen = {"strategy": self.strategy, "images": self.images.tolist(), "scores": self.scores.tolist()}
-        because = {key: text for key, text in ((REASON, self.reason), (NOTE, self.note)) if text}
+        explanations = {key: text for key, text in ((REASON, self.reason), (NOTE, self.note)) if text}
         boxes = {} if self.boxes is None else {"boxes": self.boxes}
         controls = {} if self.controls is None else {"controls": self.controls.tolist()}
         tied = {TIED: self.tied} if self.tied else {}
-        return {**chosen, "forward_passes": self.forward_passes, **boxes, **tied, **controls, **because}
+        return {**chosen, "forward_passes": self.forward_passes, **boxes, **tied, **controls, **explanations}
 
 
 def select(
@@ -134,25 +134,26 @@ def select(
         config = config.with_instance(strategy)
     kind, config = config.strategies[strategy].type, config.for_strategy(strategy)
     info = registry.strategy(kind)
-    given = {"images": images, "detector": found or detector, "embeddings": embeddings, "tables": tables}
-    _check_given(info, config, given | {"agent": agent, "head": head, "groups": groups})
+    available = {"images": images, "detector": found or detector, "embeddings": embeddings, "tables": tables}
+    _check_given(info, config, available | {"agent": agent, "head": head, "groups": groups})
     labelled = np.sort(labelled)
     pool = unlabelled(dataset.image_ids, labelled)
-    hidden = dataset.without_labels(pool)
+    masked_dataset = dataset.without_labels(pool)
     boxes = to_spend(config.budget, unspent) if isinstance(config.budget, BudgetConfig) else None
-    with_reserve = in_images(config, hidden, labelled, unspent, RESERVE)
-    config = in_images(config, hidden, labelled, unspent)
+    reserve_config = in_images(config, masked_dataset, labelled, unspent, RESERVE)
+    config = in_images(config, masked_dataset, labelled, unspent)
     one_each = groups is not None and ("groups" not in info.requires or isinstance(config.data, ProjectData))
     if groups is not None and one_each:
         pool = one_of_each(pool, groups, derive_seed(seed, "one of each group", cycle))
         if not len(pool):
             raise InputError("no image is left to be chosen; add pictures to the project, or import what is labelled")
-        config, with_reserve = (
-            one.model_copy(update={"budget": min(images_in(one.budget), len(pool))}) for one in (config, with_reserve)
+        config, reserve_config = (
+            unbounded.model_copy(update={"budget": min(images_in(unbounded.budget), len(pool))})
+            for unbounded in (config, reserve_config)
         )
     check_pool(pool, images_in(config.budget))
     query = Query(
-        hidden,
+        masked_dataset,
         labelled,
         pool,
         config,
@@ -171,9 +172,9 @@ def select(
     if one_each:
         function = partial(choose_near_copies_last, function)
     choice = function(query)
-    if boxes is not None and with_reserve.budget != config.budget:
+    if boxes is not None and reserve_config.budget != config.budget:
         # Batches are planned as a whole, so first those that are likely to be paid.
-        choice = followed_by(choice, function(replace(query, config=with_reserve)))
+        choice = followed_by(choice, function(replace(query, config=reserve_config)))
     return Selection(
         strategy,
         pool[choice.rows],
@@ -199,8 +200,8 @@ def _check_given(info: registry.StrategyInfo, config: Config, given: Mapping[str
 def _draw_controls(query: Query, count: int, apart: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return ids drawn at random, at most `count`: among those `apart`, or of the whole pool where these are few."""
     rng = np.random.default_rng(derive_seed(query.seed, "controls", query.cycle))
-    free = apart if len(apart) >= max(query.budget, count) else query.pool
-    return rng.choice(free, min(count, len(free)), replace=False)
+    candidates = apart if len(apart) >= max(query.budget, count) else query.pool
+    return rng.choice(candidates, min(count, len(candidates)), replace=False)
 
 
 def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:
@@ -223,7 +224,7 @@ def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:
         choice = function(query)
     except (AssertionError, AttributeError, TypeError) as error:
         if lacking := _read_without_requiring(error, query, registry.strategy(strategy)):
-            needed = dict.fromkeys(repr(one) for name in lacking for one in NEEDED[name])
+            needed = dict.fromkeys(repr(requirement) for name in lacking for requirement in NEEDED[name])
             raise InputError(
                 f"strategy {strategy} reads query.{' and query.'.join(lacking)}, which it does not require; add "
                 f"{' and '.join(needed)} to `requires` in the @register of {registry.strategy(strategy).module}"
@@ -232,8 +233,8 @@ def choose(strategy: str, query: Query, ordered: bool = False) -> Choice:
     if not isinstance(choice, Choice) or not isinstance(choice.rows, np.ndarray):
         raise StepError(f"select: strategy {strategy} did not return a Choice of NumPy arrays; see docs/extending.md")
     if choice.undecided and (ordered or query.budget < len(query.pool)):
-        drawn = choose_uniformly(query, f"{strategy} undecided", SAME_SCORES)
-        choice = replace(drawn, forward_passes=choice.forward_passes)
+        random_choice = choose_uniformly(query, f"{strategy} undecided", SAME_SCORES)
+        choice = replace(random_choice, forward_passes=choice.forward_passes)
     if len(set(choice.rows.tolist())) != query.budget or len(choice.rows) != query.budget:
         raise StepError(f"select: strategy {strategy} did not choose {query.budget} different images")
     if not np.isfinite(choice.scores).all():
@@ -247,17 +248,17 @@ def _read_without_requiring(error: BaseException, query: Query, info: registry.S
         name for name, needed in NEEDED.items() if getattr(query, name) is None and not {*needed} <= {*info.requires}
     }
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-    named = [absent.intersection(frame.f_code.co_names) for frame in frames]
-    return sorted(next((names for names in reversed(named) if names), ()))
+    names_by_frame = [absent.intersection(frame.f_code.co_names) for frame in frames]
+    return sorted(next((names for names in reversed(names_by_frame) if names), ()))
 
 
 def followed_by(first: Choice, more: Choice) -> Choice:
     """Return a choice, and behind it as much of another as makes it as long as that one."""
-    others = np.flatnonzero(~np.isin(more.rows, first.rows))[: len(more.rows) - len(first.rows)]
+    added = np.flatnonzero(~np.isin(more.rows, first.rows))[: len(more.rows) - len(first.rows)]
     return replace(
         first,
-        rows=np.concatenate([first.rows, more.rows[others]]),
-        scores=np.concatenate([first.scores, more.scores[others]]),
+        rows=np.concatenate([first.rows, more.rows[added]]),
+        scores=np.concatenate([first.scores, more.scores[added]]),
         forward_passes=first.forward_passes + more.forward_passes,
         tied=0,
     )

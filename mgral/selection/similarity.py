@@ -75,19 +75,19 @@ def _add_best_cosines(closeness: Tensor, images: Tensor, scores: Tensor, feature
     counts = images.bincount()
     present = counts.nonzero().flatten()
     counts = counts[present]
-    first = counts.cumsum(0) - counts
+    first_boxes = counts.cumsum(0) - counts
     order = counts.argsort(descending=True, stable=True)
-    layers = [first[order[: int((counts > rank).sum())]] + rank for rank in range(int(counts.max()))]
+    layers = [first_boxes[order[: int((counts > rank).sum())]] + rank for rank in range(int(counts.max()))]
     sizes = [len(layer) for layer in layers]
     columns = features[torch.cat(layers)].t()
     added = closeness.new_zeros(len(present), len(present))
-    rows = max(1, COSINES // len(images))
+    step = max(1, COSINES // len(images))
     for layer in layers:
-        for start in range(0, len(layer), rows):
-            part = layer[start : start + rows]
-            best, *others = torch.split(features[part] @ columns, sizes, dim=1)
-            for other in others:
-                best[:, : other.shape[1]] = torch.maximum(best[:, : other.shape[1]], other)
-            added[start : start + len(part)] += scores[part, None] * best
-    places = present[order]
-    closeness[places[:, None], places] += added
+        for start in range(0, len(layer), step):
+            part = layer[start : start + step]
+            best_cosines, *other_cosines = torch.split(features[part] @ columns, sizes, dim=1)
+            for cosines in other_cosines:
+                best_cosines[:, : cosines.shape[1]] = torch.maximum(best_cosines[:, : cosines.shape[1]], cosines)
+            added[start : start + len(part)] += scores[part, None] * best_cosines
+    sorted_images = present[order]
+    closeness[sorted_images[:, None], sorted_images] += added

@@ -63,8 +63,8 @@ def in_images(
     if not isinstance(config.budget, BudgetConfig):
         return config
     price = prices_of(dataset, labelled).mean() if len(labelled) else float(LEAST_PRICE)
-    asked = int(np.ceil(reserve * to_spend(config.budget, unspent) / price))
-    return config.model_copy(update={"budget": max(1, min(asked, len(dataset.image_ids) - len(labelled)))})
+    images = int(np.ceil(reserve * to_spend(config.budget, unspent) / price))
+    return config.model_copy(update={"budget": max(1, min(images, len(dataset.image_ids) - len(labelled)))})
 
 
 class Payment(NamedTuple):
@@ -91,8 +91,8 @@ def pay(dataset: Dataset, chosen: Sequence[int], boxes: int) -> Payment:
     """
     spent = np.cumsum(prices_of(dataset, chosen))
     # An image is paid where those before it have left something.
-    before = np.concatenate([[0], spent])[: len(chosen)]
-    count = int((before < boxes).sum())
+    spent_before = np.concatenate([[0], spent])[: len(chosen)]
+    count = int((spent_before < boxes).sum())
     return Payment(np.array(chosen[:count], dtype=np.int64), boxes - int(spent[count - 1] if count else 0))
 
 
@@ -108,10 +108,10 @@ def load_to_spend(path: Path) -> int | None:
 
 def _boxes(path: Path, key: str) -> int | None:
     content = read_json(path)
-    found = content.get(key) if isinstance(content, dict) else None
-    if found is not None and (not isinstance(found, int) or isinstance(found, bool)):
+    boxes = content.get(key) if isinstance(content, dict) else None
+    if boxes is not None and (not isinstance(boxes, int) or isinstance(boxes, bool)):
         raise InputError(f"{path}: `{key}` is no number of boxes; delete the file and run its step again")
-    return found
+    return boxes
 
 
 def check_boxes(config: Config, budget: BudgetConfig, dataset: Dataset) -> None:
@@ -121,14 +121,14 @@ def check_boxes(config: Config, budget: BudgetConfig, dataset: Dataset) -> None:
     The image with the most boxes may be paid before the last cycle, which has to find an image too. A budget in
     images is checked by `mgral.config.check_budget`.
     """
-    asked = config.cycles * budget.amount
+    boxes_asked = config.cycles * budget.amount
     for seed in config.seeds:
         pool = np.setdiff1d(dataset.image_ids, draw_initial(dataset.image_ids, config.initial, seed))
-        each = prices_of(dataset, pool)
-        there, most = int(each.sum()), int(each.max())
-        if max(asked, asked - budget.amount + most) > there:
+        image_prices = prices_of(dataset, pool)
+        total, most = int(image_prices.sum()), int(image_prices.max())
+        if max(boxes_asked, boxes_asked - budget.amount + most) > total:
             raise ValueError(
-                f"budget: {config.cycles} cycles of {budget.amount} boxes are {asked}, but beside the "
-                f"{config.initial} initial images of seed {seed} there are {there}, in images of up to {most}; lower "
+                f"budget: {config.cycles} cycles of {budget.amount} boxes are {boxes_asked}, but beside the "
+                f"{config.initial} initial images of seed {seed} there are {total}, in images of up to {most}; lower "
                 "budget, cycles or initial"
             )

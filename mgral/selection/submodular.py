@@ -42,21 +42,21 @@ def greedy(gains: Gains, add: Callable[[int], None], images: int, budget: int) -
     order = drawn_order(images)
     bounds = gains(np.arange(images))[order]
     undecided = all_equal(bounds)
-    taken = np.zeros(images, dtype=bool)
+    chosen = np.zeros(images, dtype=bool)
     rows, scores = [], []
     for _ in range(budget):
-        known, count = taken.copy(), FIRST
-        while not known[best := int(bounds.argmax())]:
-            others = np.flatnonzero(~known)
-            count = min(count, len(others))
-            again = others[np.argpartition(-bounds[others], count - 1)[:count]]
-            bounds[again] = gains(order[again])
-            known[again] = True
+        up_to_date, count = chosen.copy(), FIRST
+        while not up_to_date[best := int(bounds.argmax())]:
+            outdated = np.flatnonzero(~up_to_date)
+            count = min(count, len(outdated))
+            recomputed = outdated[np.argpartition(-bounds[outdated], count - 1)[:count]]
+            bounds[recomputed] = gains(order[recomputed])
+            up_to_date[recomputed] = True
             count *= 2
         rows.append(int(order[best]))
         scores.append(float(bounds[best]))
         add(rows[-1])
-        taken[best], bounds[best] = True, -np.inf
+        chosen[best], bounds[best] = True, -np.inf
     # Gains never rise, so those of the images left are as low.
     tied = scores.count(0) if budget < images else 0
     return Choice(np.array(rows, dtype=np.int64), np.array(scores), undecided=undecided, tied=tied)

@@ -117,8 +117,8 @@ def flip(images: Tensor, targets: Targets, chosen: Tensor) -> tuple[Tensor, Targ
     width = images.shape[3]
     mirrored = torch.where(chosen[:, None, None, None], images.flip(3), images)
     x1, y1, x2, y2 = targets.boxes.unbind(-1)
-    real = (targets.labels >= 0) & chosen[:, None]
-    boxes = torch.stack([torch.where(real, width - x2, x1), y1, torch.where(real, width - x1, x2), y2], dim=-1)
+    flipped = (targets.labels >= 0) & chosen[:, None]
+    boxes = torch.stack([torch.where(flipped, width - x2, x1), y1, torch.where(flipped, width - x1, x2), y2], dim=-1)
     return mirrored, Targets(boxes, targets.labels)
 
 
@@ -131,13 +131,13 @@ def _zoom(images: Tensor, targets: Targets, changes: Tensor) -> tuple[Tensor, Ta
     grid = torch.stack([source_x[:, None].expand(-1, height, -1), source_y[:, :, None].expand(-1, -1, width)], dim=-1)
     zoomed = F.grid_sample(images - FILL, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + FILL
 
-    half = constant((width / 2, height / 2, width / 2, height / 2), images.device)
-    moved = targets.boxes - half
-    moved = moved * zoom[:, None, None] + half + (centre.repeat(1, 2) * half)[:, None]
-    clipped = torch.minimum(moved.clamp(min=0), half * 2)
-    visible = (clipped[..., 2:] - clipped[..., :2]).clamp(min=0).prod(-1)
-    whole = (moved[..., 2:] - moved[..., :2]).prod(-1)
-    kept = (targets.labels >= 0) & (visible >= SMALLEST_VISIBLE_PART * whole) & (visible > 1)
+    half_size = constant((width / 2, height / 2, width / 2, height / 2), images.device)
+    moved = targets.boxes - half_size
+    moved = moved * zoom[:, None, None] + half_size + (centre.repeat(1, 2) * half_size)[:, None]
+    clipped = torch.minimum(moved.clamp(min=0), half_size * 2)
+    visible_area = (clipped[..., 2:] - clipped[..., :2]).clamp(min=0).prod(-1)
+    whole_area = (moved[..., 2:] - moved[..., :2]).prod(-1)
+    kept = (targets.labels >= 0) & (visible_area >= SMALLEST_VISIBLE_PART * whole_area) & (visible_area > 1)
     return zoomed, Targets(clipped * kept[..., None], torch.where(kept, targets.labels, -1))
 
 

@@ -28,15 +28,15 @@ class MovingAverage(AveragedModel):
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Move towards the tensors of the model."""
-        done = int(self.n_averaged)
+        updates = int(self.n_averaged)
         pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
-        moved = [pair for pair in pairs if done and pair[0].is_floating_point()]
-        copied = [pair for pair in pairs if not (done and pair[0].is_floating_point())]
+        moved = [pair for pair in pairs if updates and pair[0].is_floating_point()]
+        copied = [pair for pair in pairs if not (updates and pair[0].is_floating_point())]
         if moved:
-            decay = min(self._decay, (1 + done) / (10 + done))
-            torch._foreach_lerp_([ours for ours, _ in moved], [one for _, one in moved], 1 - decay)
+            decay = min(self._decay, (1 + updates) / (10 + updates))
+            torch._foreach_lerp_([ours for ours, _ in moved], [theirs for _, theirs in moved], 1 - decay)
         if copied:
-            torch._foreach_copy_([ours for ours, _ in copied], [one for _, one in copied])
+            torch._foreach_copy_([ours for ours, _ in copied], [theirs for _, theirs in copied])
         self.n_averaged += 1
 
 

@@ -66,11 +66,11 @@ class Checkpoint:
             raise InputError(f"{self.path}: {error.strerror}; delete it and run the step again") from None
         if header != _header(body):
             raise InputError(f"{self.path} is damaged; delete it and run the step again, which then trains anew")
-        job, _, rest = body.partition(b"\n")
+        job, _, content = body.partition(b"\n")
         if job != self._job:
             log_rank0(f"{self.path} is of other settings, inputs or versions; training anew")
             return None
-        saved_by, _, payload = rest.partition(b"\n")
+        saved_by, _, payload = content.partition(b"\n")
         if saved_by.decode() != commit():
             log_rank0(f"{self.path} was begun at commit {saved_by.decode()} and goes on at {commit()}")
         state: dict[str, Any] = torch.load(io.BytesIO(payload), "cpu", weights_only=True)

@@ -16,19 +16,19 @@ RAMP_UP_END, RAMP_DOWN_START = 32 / 120, 100 / 120
 
 def ramp(iteration: int, iterations: int) -> float:
     """Return w(t) in 0..1: up as exp(-5 (1 - t/t1)^2), then 1, then down as exp(-12.5 (1 - (T-t)/t2)^2)."""
-    done = iteration / iterations
-    if done < RAMP_UP_END:
-        return math.exp(-5 * (1 - done / RAMP_UP_END) ** 2)
-    if done > RAMP_DOWN_START:
-        return math.exp(-12.5 * (1 - (1 - done) / (1 - RAMP_DOWN_START)) ** 2)
+    progress = iteration / iterations
+    if progress < RAMP_UP_END:
+        return math.exp(-5 * (1 - progress / RAMP_UP_END) ** 2)
+    if progress > RAMP_DOWN_START:
+        return math.exp(-12.5 * (1 - (1 - progress) / (1 - RAMP_DOWN_START)) ** 2)
     return 1.0
 
 
 def consistency_loss(detector: DenseModel, images: Tensor) -> Tensor:
     """Return how far a detector's predictions differ between images [B, 3, H, W] and their mirror images."""
-    both = full_precision(detector.predictions(torch.cat([images, images.flip(3)])))
-    plain = Predictions(*(part[: len(images)] for part in both))
-    mirrored = detector.mirror(Predictions(*(part[len(images) :] for part in both)))
+    predictions = full_precision(detector.predictions(torch.cat([images, images.flip(3)])))
+    plain = Predictions(*(part[: len(images)] for part in predictions))
+    mirrored = detector.mirror(Predictions(*(part[len(images) :] for part in predictions)))
     return prediction_distance(detector, plain, mirrored)
 
 
@@ -38,11 +38,11 @@ def prediction_distance(detector: DenseModel, plain: Predictions, mirrored: Pred
     Only anchors that `plain` does not take for background count (CSD's background elimination, section 3.3);
     zero where there is none.
     """
-    found = found_anchors(detector, plain)
-    if not found.any():
+    anchors = found_anchors(detector, plain)
+    if not anchors.any():
         return plain.logits.sum() * 0
-    divergence = class_distance(detector, plain.logits[found], mirrored.logits[found]).mean()
-    return divergence + (plain.offsets[found] - mirrored.offsets[found]).square().mean()
+    divergence = class_distance(detector, plain.logits[anchors], mirrored.logits[anchors]).mean()
+    return divergence + (plain.offsets[anchors] - mirrored.offsets[anchors]).square().mean()
 
 
 def found_anchors(detector: DenseModel, predictions: Predictions) -> Tensor:

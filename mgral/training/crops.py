@@ -71,7 +71,7 @@ def _overlaps(crops: Tensor, boxes: Tensor, valid: Tensor, least: Tensor) -> Ten
     """Return, bool [B, TRIALS], which crops contain the centre of a box that they overlap by `least` [B] (IoU)."""
     crop, box = crops[:, :, None], boxes[:, None]
     shared = (torch.minimum(crop[..., 2:], box[..., 2:]) - torch.maximum(crop[..., :2], box[..., :2])).clamp(min=0)
-    areas = [(one[..., 2:] - one[..., :2]).prod(-1) for one in (crop, box)]
+    areas = [(rectangle[..., 2:] - rectangle[..., :2]).prod(-1) for rectangle in (crop, box)]
     iou = shared.prod(-1) / (areas[0] + areas[1] - shared.prod(-1))
     return (valid[:, None] & _centre_inside(box, crop) & (iou >= least[:, None, None])).any(-1)
 
@@ -120,8 +120,8 @@ def draw_distortions(count: int, probability: float, generator: torch.Generator)
     -------
     float32 [B, 3, 4]: RGB in 0..255 becomes matrix [:, :3] times RGB plus column 3.
     """
-    done = torch.rand(4, count, generator=generator) < probability
-    brightness, contrast, saturation, hue = (torch.rand(4, count, generator=generator) * 2 - 1) * done
+    applied = torch.rand(4, count, generator=generator) < probability
+    brightness, contrast, saturation, hue = (torch.rand(4, count, generator=generator) * 2 - 1) * applied
     identity, average = torch.eye(3), torch.full((3, 3), 1 / 3)
     luma = torch.tensor(LUMA).expand(3, 3)
     turn = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)

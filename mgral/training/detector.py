@@ -53,10 +53,12 @@ def train_cycle_detector(
         As `build_detector` and `train_on_gpus` raise them.
     """
     classes = len(data.dataset.categories)
-    chosen = training_images(data.dataset, data.images, labelled)
+    images = training_images(data.dataset, data.images, labelled)
     detector = build_detector(config.detector, classes, derive_seed(seed, "weights"), weights)
-    iterations = detector_iterations(config, len(chosen.rows))
-    draws = derive_seed(seed, "detector", cycle)
+    iterations = detector_iterations(config, len(images.rows))
+    training_seed = derive_seed(seed, "detector", cycle)
     step = "head" if follower else "detector"
-    history = train_on_gpus(gpus, detector, chosen, config.training, iterations, draws, step, checkpoint, follower)
+    history = train_on_gpus(
+        gpus, detector, images, config.training, iterations, training_seed, step, checkpoint, follower
+    )
     return detector, history

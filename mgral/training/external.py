@@ -42,13 +42,13 @@ def input_lists(
     labelled
         Ids of the labelled images.
     """
-    known = set(labelled.tolist())
+    train_ids = set(labelled.tolist())
     images = {
-        "train": [image for image in train["images"] if image["id"] in known],
-        "pool": [image for image in train["images"] if image["id"] not in known],
+        "train": [image for image in train["images"] if image["id"] in train_ids],
+        "pool": [image for image in train["images"] if image["id"] not in train_ids],
         "test": test["images"],
     }
-    boxes = {"train": [box for box in train["annotations"] if box["image_id"] in known], "pool": [], "test": []}
+    boxes = {"train": [box for box in train["annotations"] if box["image_id"] in train_ids], "pool": [], "test": []}
     return {
         name: {
             "images": [
@@ -97,26 +97,26 @@ def run_command(
         Where the command fails, with its exit code and its last lines, or an earlier one still runs in this folder.
     """
     inputs, output, log = folder / "inputs", folder / "output", folder / LOG
-    kept = folder / "scratch" / scratch
+    scratch_folder = folder / "scratch" / scratch
     with _locked(folder) as lock:
         shutil.rmtree(output, ignore_errors=True)
-        for other in set(kept.parent.glob("*")) - {kept}:
-            shutil.rmtree(other)
+        for old_folder in set(scratch_folder.parent.glob("*")) - {scratch_folder}:
+            shutil.rmtree(old_folder)
         for name, coco in lists.items():
             write_json(inputs / f"{name}.json", coco)
-        for made in (output, kept):
-            made.mkdir(parents=True, exist_ok=True)
-        paths = {name: inputs / f"{name}.json" for name in lists} | {"output": output, "scratch": kept}
+        for new_folder in (output, scratch_folder):
+            new_folder.mkdir(parents=True, exist_ok=True)
+        paths = {name: inputs / f"{name}.json" for name in lists} | {"output": output, "scratch": scratch_folder}
         values = {name: str(path.absolute()) for name, path in paths.items()} | {"seed": str(seed), "gpus": str(gpus)}
         with log.open("wb") as file:
-            line = [*shell, "-e", "-c", _filled(command, values)]
-            NOTES["command"] = shlex.join(line)
-            done = subprocess.run(
-                line, stdin=subprocess.DEVNULL, stdout=file, stderr=file, pass_fds=[lock], check=False
+            arguments = [*shell, "-e", "-c", _filled(command, values)]
+            NOTES["command"] = shlex.join(arguments)
+            completed = subprocess.run(
+                arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=file, pass_fds=[lock], check=False
             )
-    NOTES["exit_code"] = done.returncode
-    if done.returncode:
-        raise StepError(_failure(done.returncode, log))
+    NOTES["exit_code"] = completed.returncode
+    if completed.returncode:
+        raise StepError(_failure(completed.returncode, log))
     return output
 
 
@@ -140,15 +140,17 @@ def read_output(
     FaultyDataError
         With all that is wrong with any of the files.
     """
-    findings, trained, tested = Findings(), as_dataset(train), as_dataset(test)
-    in_test = read_found(output / "test.json", tested, tested.image_ids, False, findings)
+    findings, train_dataset, test_dataset = Findings(), as_dataset(train), as_dataset(test)
+    in_test = read_found(output / "test.json", test_dataset, test_dataset.image_ids, False, findings)
     in_train, features = None, None
     if "probabilities" in gives:
-        lists = {"train.json": labelled, "pool.json": np.setdiff1d(trained.image_ids, labelled)}
-        parts = [read_found(output / name, trained, ids, True, findings) for name, ids in lists.items() if len(ids)]
+        lists = {"train.json": labelled, "pool.json": np.setdiff1d(train_dataset.image_ids, labelled)}
+        parts = [
+            read_found(output / name, train_dataset, ids, True, findings) for name, ids in lists.items() if len(ids)
+        ]
         in_train = join(parts)
     if "features" in gives:
-        features = read_features(output / "features.npz", trained, findings)
+        features = read_features(output / "features.npz", train_dataset, findings)
     findings.raise_faults(f"what detector.command wrote to {output}", "")
     return found_arrays(in_test, in_train, features), findings
 
@@ -160,7 +162,7 @@ def clear_scratch(folder: Path) -> None:
 
 
 def _filled(command: str, values: Mapping[str, str]) -> str:
-    return re.sub(PLACEHOLDER, lambda found: shlex.quote(values[found[1]]), command)
+    return re.sub(PLACEHOLDER, lambda placeholder: shlex.quote(values[placeholder[1]]), command)
 
 
 @contextmanager
@@ -176,9 +178,9 @@ def _locked(folder: Path) -> Iterator[int]:
 
 
 def _failure(code: int, log: Path) -> str:
-    ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    ending = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     lines = filter(str.strip, log.read_text(errors="replace").splitlines())
     shown = [f"  {line}" for line in list(lines)[-SHOWN_LINES:]]
-    said = "its last lines:" if shown else "it printed nothing."
-    where = f"All of its output is in {log}; correct the command, or run again"
-    return "\n".join([f"detector.command {ended}; {said}", *shown, where])
+    heading = "its last lines:" if shown else "it printed nothing."
+    remedy = f"All of its output is in {log}; correct the command, or run again"
+    return "\n".join([f"detector.command {ending}; {heading}", *shown, remedy])

@@ -82,26 +82,26 @@ class Feed:
 
         On a GPU no shape depends on what was drawn, and nothing waits, so that it can be part of a CUDA graph.
         """
-        pixels, boxes, labels, covered, *rest = drawn
+        pixels, boxes, labels, covered, *values = drawn
         if self._kept is not None:
             pixels = self._kept.index_select(0, pixels)
-        given = iter(rest)
-        changes = Changes(*(next(given) if there else None for there in self._changed))  # type: ignore[arg-type]
+        remaining = iter(values)
+        changes = Changes(*(next(remaining) if changed else None for changed in self._changed))  # type: ignore[arg-type]
         images = pixels.permute(0, 3, 1, 2)
         return show_changed(images, Targets(boxes, labels), covered, self._images.images.canvas, changes)
 
     def _keep(self) -> Tensor:
         """Copy all images to the device, uint8 [n, height, width, 3]."""
         canvas = self._images.images.canvas
-        everything = torch.split(torch.arange(len(self._images.rows)), READ_TOGETHER)
-        kept = torch.empty(
+        chunks = torch.split(torch.arange(len(self._images.rows)), READ_TOGETHER)
+        canvases = torch.empty(
             len(self._images.rows), canvas.height, canvas.width, 3, dtype=torch.uint8, device=self._device
         )
-        for part, following in zip(everything, (*everything[1:], everything[-1][:0]), strict=True):
-            pixels = self._images.pixels(part)
+        for chunk, following in zip(chunks, (*chunks[1:], chunks[-1][:0]), strict=True):
+            pixels = self._images.pixels(chunk)
             self._images.prefetch(following)
-            kept[part[0] : part[-1] + 1] = pixels.to(self._device)
-        return kept
+            canvases[chunk[0] : chunk[-1] + 1] = pixels.to(self._device)
+        return canvases
 
     def state_dict(self) -> dict[str, Any]:
         """Return the generators' states and what is left of the epoch."""
@@ -123,16 +123,16 @@ def place(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
 def pack(tensors: Sequence[Tensor], *, pinned: bool = False) -> Tensor:
     """Return the bytes of tensors one after the other, uint8 [n]; a GPU copies from pinned memory without waiting."""
     ordered = [tensors[index].contiguous() for index in _widest_first(tensors)]
-    flat = torch.empty(sum(one.nbytes for one in ordered), dtype=torch.uint8, pin_memory=pinned)
-    return torch.cat([one.flatten().view(torch.uint8) for one in ordered], out=flat)
+    flat = torch.empty(sum(tensor.nbytes for tensor in ordered), dtype=torch.uint8, pin_memory=pinned)
+    return torch.cat([tensor.flatten().view(torch.uint8) for tensor in ordered], out=flat)
 
 
 def unpack(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """Return views of packed bytes, with the shapes and dtypes of the tensors that were packed."""
     order = _widest_first(like)
     parts = torch.split(flat, [like[index].nbytes for index in order])
-    found = dict(zip(order, parts, strict=True))
-    return [found[index].view(one.dtype).view(one.shape) for index, one in enumerate(like)]
+    bytes_by_index = dict(zip(order, parts, strict=True))
+    return [bytes_by_index[index].view(tensor.dtype).view(tensor.shape) for index, tensor in enumerate(like)]
 
 
 def _widest_first(tensors: Sequence[Tensor]) -> list[int]:

@@ -13,6 +13,6 @@ def detector_iterations(config: Config, images: int) -> int:
     InputError
         If `iterations.detector` is null and not derived yet.
     """
-    first = known(config.iterations.detector, "iterations.detector")
-    longer: float = (images / config.initial) ** config.iterations.growth
-    return max(1, round(first * longer))
+    first_iterations = known(config.iterations.detector, "iterations.detector")
+    factor: float = (images / config.initial) ** config.iterations.growth
+    return max(1, round(first_iterations * factor))

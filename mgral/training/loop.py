@@ -120,8 +120,8 @@ def train_detector(
         detector.train()
         if config.compile:
             _compile(detector)
-        left = range(run.done, iterations)
-        for iteration in left if rank() else tracked(left, step, iterations, done=run.done):
+        remaining = range(run.done, iterations)
+        for iteration in remaining if rank() else tracked(remaining, step, iterations, done=run.done):
             run.step(iteration, iterations)
             if checkpoint and rank() == 0:
                 checkpoint.save_if_due(run.state_dict)
@@ -195,7 +195,7 @@ class Run:
         self.network = DistributedDataParallel(detector) if processes() > 1 else detector
         self.optimizer = make_optimizer(detector, config)
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
+        self.parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         device = detector.device
         precision = fast_precision(device) if config.precision == "auto" else config.precision
         self.precision = torch.autocast(device.type, PRECISIONS.get(precision), precision in PRECISIONS)
@@ -225,12 +225,14 @@ class Run:
         factor = learning_rate_factor(iteration, iterations, self.config)
         self.start_step(factor)
         self.optimizer.zero_grad()
-        others = self.unlabelled.draw() if self.unlabelled else repeat(None)
-        for part, other in zip(self.labelled.draw(), others, strict=False):
+        unlabelled_parts = self.unlabelled.draw() if self.unlabelled else repeat(None)
+        for part, unlabelled in zip(self.labelled.draw(), unlabelled_parts, strict=False):
             loss = part.weight * self.loss(part)
             losses = {"loss": mean_over_processes(loss.detach())}
-            if other and len(other.chosen):
-                consistency = other.weight * self.weight * ramp(iteration, iterations) * self.distance(other)
+            if unlabelled and len(unlabelled.chosen):
+                consistency = (
+                    unlabelled.weight * self.weight * ramp(iteration, iterations) * self.distance(unlabelled)
+                )
                 losses["consistency"] = consistency.detach()
                 loss = loss + consistency
             self.losses.add(self.image_ids[part.chosen.numpy()], **losses)

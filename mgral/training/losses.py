@@ -49,7 +49,7 @@ class Losses:
         """Add to the history what is on the device; raises StepError at the first loss that is not finite."""
         if not self._unread:
             return
-        values = iter(torch.stack([one for part in self._unread for one in part.losses.values()]).tolist())
+        values = iter(torch.stack([loss for part in self._unread for loss in part.losses.values()]).tolist())
         for part in self._unread:
             row = self.history[part.iteration]
             for column in part.losses:

@@ -39,7 +39,7 @@ def _record(folder: Path, change: Any, *given: Any) -> None:
 @options.folder
 def add(names: tuple[str, ...], folder: Path) -> None:
     """Add classes; commas separate names too."""
-    _record(folder, classes.add_classes, [name for given in names for name in options.class_names(given)])
+    _record(folder, classes.add_classes, [name for argument in names for name in options.class_names(argument)])
 
 
 @command.command("rename")

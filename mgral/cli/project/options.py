@@ -69,35 +69,35 @@ shapes = click.option(
 
 def class_names(given: str) -> tuple[str, ...]:
     """Return names of classes that are separated by commas."""
-    return tuple(one.strip() for one in given.split(","))
+    return tuple(name.strip() for name in given.split(","))
 
 
 def renames(given: tuple[str, ...]) -> Mapping[str, str]:
     """Return the pairs of --rename; raises click.BadParameter where one has no `=`, or a name has two new names."""
-    if wrong := [one for one in given if "=" not in one]:
+    if wrong := [pair for pair in given if "=" not in pair]:
         raise click.BadParameter(f"write THEIRS=OURS, found {wrong[0]!r}", param_hint="--rename")
-    found: dict[str, str] = {}
-    for theirs, ours in (one.split("=", 1) for one in given):
-        if found.setdefault(theirs, ours) != ours:
+    new_names: dict[str, str] = {}
+    for theirs, ours in (pair.split("=", 1) for pair in given):
+        if new_names.setdefault(theirs, ours) != ours:
             raise click.BadParameter(
-                f"{theirs!r} is given two names, {found[theirs]!r} and {ours!r}; give one", param_hint="--rename"
+                f"{theirs!r} is given two names, {new_names[theirs]!r} and {ours!r}; give one", param_hint="--rename"
             )
-    return found
+    return new_names
 
 
 def images_of(project: Project, names: tuple[str, ...]) -> list[int]:
     """Return the numbers of pictures given by number or by name; raises InputError that names all unknown ones."""
-    known = Names(project)
-    found: list[int] = []
+    image_names = Names(project)
+    images: list[int] = []
     wrong: list[str] = []
     for name in names:
-        by_name = known.find(name)
-        if len(by_name) == 1:
-            found += by_name
-        elif not by_name and name.isdecimal() and int(name) in project.images:
-            found.append(int(name))
+        matches = image_names.find(name)
+        if len(matches) == 1:
+            images += matches
+        elif not matches and name.isdecimal() and int(name) in project.images:
+            images.append(int(name))
         else:
-            wrong.append(f"{name} ({'several pictures have it' if by_name else 'not of this project'})")
+            wrong.append(f"{name} ({'several pictures have it' if matches else 'not of this project'})")
     if wrong:
         raise InputError(f"pictures: {', '.join(wrong[:5])}; give the path below the folder of pictures")
-    return sorted(set(found))
+    return sorted(set(images))

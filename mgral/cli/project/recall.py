@@ -29,6 +29,6 @@ def command(pictures: tuple[str, ...], number: int | None, folder: Path) -> None
             raise InputError(f"--round: no batch of a round {number} was sent")
         images = set(options.images_of(project, pictures))
         images |= {image for image in project.of_round(number or -1) if project.images[image].state == "sent"}
-        back = sorted(image for image in images if project.images[image].state in ("sent", "withdrawn"))
-        writer.add("recalled", [{"image": image} for image in back])
-    click.echo(f"{number_of(len(back), 'picture')} can be chosen again")
+        recalled = sorted(image for image in images if project.images[image].state in ("sent", "withdrawn"))
+        writer.add("recalled", [{"image": image} for image in recalled])
+    click.echo(f"{number_of(len(recalled), 'picture')} can be chosen again")

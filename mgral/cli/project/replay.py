@@ -62,12 +62,12 @@ def _estimate(replay: Replay) -> None:
 
     with chdir(replay.folder):  # as paths of the configuration start there
         measured: tuple[Path, ...] = ()
-        for found in latest_first(Path("results")):
+        for round_folder in latest_first(Path("results")):
             try:
-                estimate.load_speeds([found], load_config(replay.configfile), {})
+                estimate.load_speeds([round_folder], load_config(replay.configfile), {})
             except InputError:  # of another detector, or not finished
                 continue
-            measured = (found,)
+            measured = (round_folder,)
             break
         command = estimate.command.callback
         assert command is not None

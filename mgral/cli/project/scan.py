@@ -24,8 +24,8 @@ from mgral.labelling.state import load_project
 def command(folder: Path, changed: str) -> None:
     """Search for new, renamed and missing pictures; `next` does this too."""
     with writing(folder) as writer:
-        settings, before = load_project_settings(folder), load_project(folder)
-        project, findings, missing = record_pictures(folder, writer, settings, before, changed == "new")
+        settings, project_before = load_project_settings(folder), load_project(folder)
+        project, findings, missing = record_pictures(folder, writer, settings, project_before, changed == "new")
     show_repairs(findings, "pictures:", "")
-    new = len(project.pictures) - len(before.pictures)
+    new = len(project.pictures) - len(project_before.pictures)
     click.echo(f"{number_of(len(project.pictures), 'picture')}, {new} new, {len(missing)} missing")

@@ -65,10 +65,10 @@ def command(
     """
     device = choose_device(gpus).type
     config = load_config(config_path).for_strategy(strategy)
-    data, known = load_dataset(dataset), load_labelled(labelled)
-    config = in_images(config, data, known, load_unspent(labelled))
+    data, labelled_ids = load_dataset(dataset), load_labelled(labelled)
+    config = in_images(config, data, labelled_ids, load_unspent(labelled))
     try:
-        table = load_tables(tables, count_again(load_embeddings(embeddings), data, known, seed), config)
+        table = load_tables(tables, count_again(load_embeddings(embeddings), data, labelled_ids, seed), config)
     except SparseError as reason:
         write_csv(log_csv, (), Episode._fields)
         write_json(summary, {REASON: str(reason)})
@@ -77,7 +77,7 @@ def command(
     inputs = [dataset, labelled, embeddings, *tables]
     job = job_identity(depends_on(config, "agent"), inputs, "agent", seed, cycle, device)
     checkpoint = Checkpoint.beside(output, job)
-    pool = unlabelled(data.image_ids, known)
+    pool = unlabelled(data.image_ids, labelled_ids)
     agent, log, content = train_validated_agent(config, table, pool, seed, cycle, gpus=gpus, checkpoint=checkpoint)
     write_csv(log_csv, [episode._asdict() for episode in log], Episode._fields)
     write_json(summary, content)

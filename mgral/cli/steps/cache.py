@@ -52,12 +52,12 @@ def command(
         raise click.UsageError("give --split, --output and, if any, --thumbnails for each --dataset, in one order")
     options.refuse_overwriting((*outputs, *thumbnails, pictures), (config_path, *datasets))
     config = load_derived(load_config(config_path), derived)
-    small: tuple[Path | None, ...] = thumbnails or (None,) * len(names)
-    given = zip(names, datasets, outputs, small, strict=True)
+    thumbnail_files: tuple[Path | None, ...] = thumbnails or (None,) * len(names)
+    split_files = zip(names, datasets, outputs, thumbnail_files, strict=True)
     canvas, keep_files = config.detector.image_canvas, config.detector.caches_files
     settings = config.data if isinstance(config.data, PictureSettings) else PictureSettings()
     with faults_shown(as_json, in_log=True):
-        splits = [SplitFiles(name, load_dataset(path), output, file) for name, path, output, file in given]
+        splits = [SplitFiles(name, load_dataset(path), output, file) for name, path, output, file in split_files]
         folder = data_folder(config.data, root)
         findings = cache_splits(splits, folder, canvas, settings, keep_files, threads, pictures)
     if as_json:

@@ -72,9 +72,9 @@ def command(
     other half is chosen from a random part of the pool. No label of the pool is read.
     """
     config, data = load_derived(load_config(config_path), derived), load_dataset(dataset)
-    known, vectors = load_labelled(labelled), load_embeddings(embeddings)
-    pool = unlabelled(data.image_ids, known)
-    config = in_images(config, data, known, load_unspent(labelled))
+    labelled_ids, vectors = load_labelled(labelled), load_embeddings(embeddings)
+    pool = unlabelled(data.image_ids, labelled_ids)
+    config = in_images(config, data, labelled_ids, load_unspent(labelled))
     check_pool(pool, images_in(config.budget))
     trained = config.detector.command_gives is None
     tables = None
@@ -82,10 +82,10 @@ def command(
         if table_embeddings is None:
             raise click.UsageError("give the --table-embeddings of the tables")
         # As the step `select` counts, whose choices these are.
-        tables = load_tables(table, count_again(load_embeddings(table_embeddings), data, known, seed), config)
+        tables = load_tables(table, count_again(load_embeddings(table_embeddings), data, labelled_ids, seed), config)
     query = Query(
         dataset=data.without_labels(pool),
-        labelled=known,
+        labelled=labelled_ids,
         pool=pool,
         config=config,
         seed=seed,
@@ -101,4 +101,4 @@ def command(
         tables=tables,
         groups=load_groups(groups).groups,
     )
-    write_json(output, {"batches": [one.to_json() for one in draw_candidates(query)]})
+    write_json(output, {"batches": [candidate.to_json() for candidate in draw_candidates(query)]})

@@ -56,8 +56,8 @@ def command(
         except ValueError as error:
             checked.findings.fault(BUDGET, str(error))
         checked.findings.raise_faults()
-    splits, found = {"train": checked.train, "test": checked.test}, checked.findings.as_json()
-    files = ((train, checked.train), (test, checked.test), (repairs, found["repairs"]))
+    splits, findings = {"train": checked.train, "test": checked.test}, checked.findings.as_json()
+    files = ((train, checked.train), (test, checked.test), (repairs, findings["repairs"]))
     write_all_json({path: content for path, content in files if path})
     for name, coco in splits.items():
         click.echo(split_summary(name, coco), err=True)
@@ -76,7 +76,7 @@ def command(
     if checked.labelled is None or checked.labelled:
         click.echo("\n".join(_settings_lines(config, checked)), err=True)
     counts = {name: class_counts(coco) for name, coco in splits.items()}
-    click.echo(json.dumps({**counts, **found}, indent=1) if as_json else counts_table(counts))
+    click.echo(json.dumps({**counts, **findings}, indent=1) if as_json else counts_table(counts))
 
 
 def _settings_lines(config: Config, checked: Checked) -> list[str]:
@@ -86,6 +86,6 @@ def _settings_lines(config: Config, checked: Checked) -> list[str]:
         drawn = f"{config.initial} images that are labelled at the start with seed {seed}"
     else:
         labelled, drawn = np.array(checked.labelled), f"{len(checked.labelled)} labelled images"
-    full = derive_settings(config, data, as_dataset(checked.test), labelled)
+    derived_config = derive_settings(config, data, as_dataset(checked.test), labelled)
     title = f"{config.detector.trained.name}, by the {drawn}:"
-    return [title, *(f"  {line}" for line in settings_lines(config, full, data, labelled))]
+    return [title, *(f"  {line}" for line in settings_lines(config, derived_config, data, labelled))]

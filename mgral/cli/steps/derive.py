@@ -23,13 +23,13 @@ def command(config_path: Path, dataset: Path, labelled: Path, derived: tuple[Pat
 
     No other label is read. Settings of the configuration that are not null are kept.
     """
-    config, data, known = load_config(config_path), load_dataset(dataset), load_labelled(labelled)
+    config, data, labelled_ids = load_config(config_path), load_dataset(dataset), load_labelled(labelled)
     sized = load_derived(config, derived)
-    found = derive_from_labels(sized, data, known)
+    derived_settings = derive_from_labels(sized, data, labelled_ids)
     if "width" in config.detector.open_keys:
-        found["detector"] |= {
+        derived_settings["detector"] |= {
             "width": sized.detector.image_canvas.width,
             "height": sized.detector.image_canvas.height,
         }
-    write_json(output, found)
-    click.echo("\n".join(settings_lines(config, sized.with_derived(found), data, known)), err=True)
+    write_json(output, derived_settings)
+    click.echo("\n".join(settings_lines(config, sized.with_derived(derived_settings), data, labelled_ids)), err=True)

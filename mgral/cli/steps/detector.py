@@ -51,13 +51,13 @@ def command(
 ) -> None:
     """Train a detector from its initial weights, longer if more images are labelled, and write its weights."""
     device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
-    data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
+    data, labelled_ids = load_image_set(dataset, images, config.detector), load_labelled(labelled)
     inputs = [dataset, images, labelled, *([weights] if weights else [])]
-    where = (device.type, max(1, gpus))
-    job = job_identity(depends_on(config, "detector"), inputs, "detector", seed, cycle, *where)
+    hardware = (device.type, max(1, gpus))
+    job = job_identity(depends_on(config, "detector"), inputs, "detector", seed, cycle, *hardware)
     checkpoint = Checkpoint.beside(output, job)
     trained, history = train_cycle_detector(
-        config, data, known, seed, cycle, weights=weights, gpus=gpus, checkpoint=checkpoint
+        config, data, labelled_ids, seed, cycle, weights=weights, gpus=gpus, checkpoint=checkpoint
     )
     write_csv(log_csv, history, list(history[0]))
     save_detector(trained, output)

@@ -58,21 +58,21 @@ def command(
     """
     device = choose_device(gpus)
     config = load_derived(load_config(config_path), derived).with_settings("embedding", embedding)
-    data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
+    data, labelled_ids = load_image_set(dataset, images, config.detector), load_labelled(labelled)
     gives, classes = config.detector.command_gives or (), len(data.dataset.categories)
     if detector is None:
-        if len(known):
+        if len(labelled_ids):
             raise click.UsageError("there are labelled images, and so a detector; give --detector")
         if weights is None:
             click.echo(f"warning: {RANDOM_FEATURES}", err=True)
-        start = assume_settings(config).detector
-        network = build_detector(start, classes, derive_seed(seed, "weights"), weights).eval().to(device)
+        settings = assume_settings(config).detector
+        network = build_detector(settings, classes, derive_seed(seed, "weights"), weights).eval().to(device)
         features = extract_features(network, data.images, classes)
     elif "features" in gives:
-        found = load_found(detector, "train") if "probabilities" in gives else None
-        features = given_features(load_features(detector), found, classes)
+        found_boxes = load_found(detector, "train") if "probabilities" in gives else None
+        features = given_features(load_features(detector), found_boxes, classes)
     else:
         features = extract_features(
             load_detector(detector, config.detector, classes).to(device), data.images, classes
         )
-    write_arrays(output, embed_features(config, data.dataset, known, features, seed).arrays())
+    write_arrays(output, embed_features(config, data.dataset, labelled_ids, features, seed).arrays())

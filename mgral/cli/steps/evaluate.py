@@ -50,17 +50,17 @@ def command(
     data = load_image_set(dataset, images, config.detector)
     if config.detector.command_gives is None:
         network = load_detector(detector, config.detector, len(data.dataset.categories)).to(device)
-        scores, found = evaluate_detector(network, data, config.evaluation)
+        scores, results = evaluate_detector(network, data, config.evaluation)
     else:
-        given, limits = load_found(detector, "test"), config.evaluation
-        scores, found = evaluate_found(given, data, limits)
-        if beyond := len(given.above(limits.score_threshold, len(given.rows)).rows) - len(found):
+        found_boxes, limits = load_found(detector, "test"), config.evaluation
+        scores, results = evaluate_found(found_boxes, data, limits)
+        if beyond := len(found_boxes.above(limits.score_threshold, len(found_boxes.rows)).rows) - len(results):
             click.echo(
                 f"warning: {beyond} boxes are left out, beyond the {limits.max_detections} best of their image "
                 "(evaluation.max_detections)",
                 err=True,
             )
-    write_json(detections, found)
+    write_json(detections, results)
     write_json(metrics, scores)
     if as_json:
         click.echo(json.dumps(scores))

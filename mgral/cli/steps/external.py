@@ -53,23 +53,23 @@ def command(
     detector = config.detector
     if not isinstance(detector, ExternalConfig):
         raise InputError(f"detector.name: {detector.name} is no command; leave this step out")
-    train, test, known = read_json(dataset), read_json(test_dataset), load_labelled(labelled)
-    place = data_folder(config.data, root)
-    roots = [place]
+    train, test, labelled_ids = read_json(dataset), read_json(test_dataset), load_labelled(labelled)
+    data_root = data_folder(config.data, root)
+    roots = [data_root]
     if isinstance(config.data, ProjectData):
-        train, test = (with_places(coco, place) for coco in (train, test))
+        train, test = (with_places(coco, data_root) for coco in (train, test))
         roots = picture_roots(config.data)
     gpus = 0 if only_cpu() else gpus
     command_output = run_command(
         detector.command,
-        input_lists(train, test, known, place),
+        input_lists(train, test, labelled_ids, data_root),
         folder,
         seed=derive_seed(seed, "external", cycle) % 2**31,
         gpus=gpus,
         scratch=scratch_name(depends_on(config, "external"), [dataset, test_dataset, labelled], seed, cycle),
         shell=shell_inside(detector.container, roots, gpus) if detector.container else ["sh"],
     )
-    found, findings = read_output(command_output, train, test, known, detector.gives)
+    arrays, findings = read_output(command_output, train, test, labelled_ids, detector.gives)
     show_repairs(findings)
-    write_arrays(output, found)
+    write_arrays(output, arrays)
     clear_scratch(folder)

@@ -36,5 +36,7 @@ def command(config_path: Path, results: Path, output: Path) -> None:
     write_bytes(output, report.html.encode())
     click.echo(report.sentence)
     for row in report.rows:
-        click.echo("\t".join([*row.kind, *(f"{one.mean:.3f}" for one in row.by_part.values())]))
-    click.echo("\t".join(["noise ceiling", *(f"{one.ceiling:.3f}" for one in report.comparisons.values())]))
+        click.echo("\t".join([*row.kind, *(f"{fidelity.mean:.3f}" for fidelity in row.by_part.values())]))
+    click.echo(
+        "\t".join(["noise ceiling", *(f"{comparison.ceiling:.3f}" for comparison in report.comparisons.values())])
+    )

@@ -61,7 +61,7 @@ def command(
     device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
     data = load_image_set(dataset, images, config.detector)
     test = load_image_set(test_dataset, test_images, config.detector)
-    batches, known = load_candidates(candidates), load_labelled(labelled)
+    batches, labelled_ids = load_candidates(candidates), load_labelled(labelled)
     if not first <= last < len(batches):
         raise InputError(
             f"{candidates} has no batches {first} to {last}; give --first and --last from 0 to {len(batches) - 1}"
@@ -69,14 +69,14 @@ def command(
     inputs = [dataset, images, labelled, candidates, *([weights] if weights else [])]
 
     def checkpoint_of(batch: int, repeat: int) -> Checkpoint:
-        where = batch, repeat, seed, cycle, device.type
-        return Checkpoint.beside(output, job_identity(depends_on(config, "gain"), inputs, "gain", *where))
+        identity = batch, repeat, seed, cycle, device.type
+        return Checkpoint.beside(output, job_identity(depends_on(config, "gain"), inputs, "gain", *identity))
 
-    found = measure_gains(
+    gains = measure_gains(
         config,
         data,
         test,
-        known,
+        labelled_ids,
         batches[first : last + 1],
         seed,
         cycle,
@@ -84,4 +84,4 @@ def command(
         gpus=gpus,
         checkpoint_of=checkpoint_of,
     )
-    write_json(output, {"gains": [one._asdict() for one in found]})
+    write_json(output, {"gains": [gain._asdict() for gain in gains]})

@@ -32,16 +32,16 @@ def command(
     """
     data, settings = load_dataset(dataset), load_config(config_path).near_copies
     train, test = data.image_ids, load_dataset(test_dataset).image_ids
-    of_train, of_test = load_thumbnails(thumbnails, len(train)), load_thumbnails(test_thumbnails, len(test))
-    groups = find_groups(train, of_train, test, of_test, settings)
+    train_pixels, test_pixels = load_thumbnails(thumbnails, len(train)), load_thumbnails(test_thumbnails, len(test))
+    groups = find_groups(train, train_pixels, test, test_pixels, settings)
     if settings.pattern is not None:
         groups = replace(groups, groups=groups_by_name(train, data.file_names, settings.pattern))
     write_json(output, groups.as_json())
     click.echo(_summary(groups, len(train)), err=True)
-    alike = len(of_test) - len(np.unique(of_test.reshape(len(of_test), SIDE**2), axis=0))
+    alike = len(test_pixels) - len(np.unique(test_pixels.reshape(len(test_pixels), SIDE**2), axis=0))
     if alike:
-        said = f"warning: {alike} test images have the thumbnail of an earlier one: copies count twice in scores"
-        click.echo(said, err=True)
+        warning = f"warning: {alike} test images have the thumbnail of an earlier one: copies count twice in scores"
+        click.echo(warning, err=True)
 
 
 def _summary(groups: Groups, images: int) -> str:

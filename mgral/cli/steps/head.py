@@ -55,16 +55,16 @@ def command(
     another machine, a warning is printed.
     """
     device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
-    data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
-    given = load_detector(detector, config.detector, len(data.dataset.categories)).state_dict()
+    data, labelled_ids = load_image_set(dataset, images, config.detector), load_labelled(labelled)
+    given_weights = load_detector(detector, config.detector, len(data.dataset.categories)).state_dict()
     inputs = [dataset, images, labelled, *([weights] if weights else [])]
     settings = depends_on(config, "head", {"type": strategy_type})
     job = job_identity(settings, inputs, "head", strategy_type, seed, cycle, device.type)
     checkpoint = Checkpoint.beside(output, job)
-    head, again, history = train_head(
-        strategy_type, config, data, known, seed, cycle, weights=weights, gpus=gpus, checkpoint=checkpoint
+    head, retrained, history = train_head(
+        strategy_type, config, data, labelled_ids, seed, cycle, weights=weights, gpus=gpus, checkpoint=checkpoint
     )
-    if not all(torch.equal(values.cpu(), given[name]) for name, values in again.state_dict().items()):
+    if not all(torch.equal(values.cpu(), given_weights[name]) for name, values in retrained.state_dict().items()):
         click.echo(
             f"warning: the detector that was trained once more for the head of {strategy_type} differs from "
             f"{detector}, as on another machine or on several GPUs. The head is used with {detector} all the same: "

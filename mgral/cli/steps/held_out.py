@@ -47,6 +47,6 @@ def command(
     """
     config = load_derived(load_config(config_path), derived)
     data = load_image_set(dataset, images, config.detector)
-    known = set(data.dataset.image_ids.tolist())
-    wanted = sorted(known.intersection(load_snapshot(snapshot).not_learnt(seed)))
+    image_ids = set(data.dataset.image_ids.tolist())
+    wanted = sorted(image_ids.intersection(load_snapshot(snapshot).not_learnt(seed)))
     write_json(output, found_in(wanted, detector, data, config.detector, config.evaluation, gpus))

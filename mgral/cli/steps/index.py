@@ -36,6 +36,6 @@ def command(
     """
     if not len(datasets) == len(outputs) == len(thumbnails):
         raise click.UsageError("give --output and --thumbnails for each --dataset, in one order")
-    given = zip(datasets, outputs, thumbnails, strict=True)
-    splits = [SplitIndex(load_dataset(path), index, small) for path, index, small in given]
+    split_files = zip(datasets, outputs, thumbnails, strict=True)
+    splits = [SplitIndex(load_dataset(path), index, thumbnail_file) for path, index, thumbnail_file in split_files]
     index_splits(load_snapshot(snapshot), snapshot.parent.parent / PICTURES, pixels, splits)

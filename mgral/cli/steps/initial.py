@@ -28,11 +28,11 @@ def command(
     In a project the labelled images are those of the snapshot that are in the data set, without those that the
     snapshot leaves out of this repetition's training.
     """
-    config, known = load_config(config_path), load_dataset(dataset).image_ids
+    config, image_ids = load_config(config_path), load_dataset(dataset).image_ids
     if snapshot:
         opened = load_snapshot(snapshot)
         learnt = {image.id for image in opened.labelled}.difference(opened.not_learnt(seed))
-        ids = np.intersect1d(known, sorted(learnt)).astype(np.int64)
+        ids = np.intersect1d(image_ids, sorted(learnt)).astype(np.int64)
     else:
-        ids = np.sort(known) if label_all else draw_initial(known, config.initial, seed)
+        ids = np.sort(image_ids) if label_all else draw_initial(image_ids, config.initial, seed)
     write_json(output, {"images": ids.tolist()})

@@ -23,16 +23,16 @@ def command(dataset: Path, labelled: Path, selection: Path, output: Path) -> Non
     With a budget in boxes the selected images are labelled in order until the boxes are spent. The remainder or
     excess is written too, and counts in the next cycle.
     """
-    data, before, chosen = load_dataset(dataset), read_image_ids(labelled), read_image_ids(selection)
-    together = add_selection(data.image_ids, before, chosen)
+    data, labelled_ids, chosen_ids = load_dataset(dataset), read_image_ids(labelled), read_image_ids(selection)
+    union = add_selection(data.image_ids, labelled_ids, chosen_ids)
     boxes = load_to_spend(selection)
     if boxes is None:
-        write_json(output, {"images": together.tolist()})
+        write_json(output, {"images": union.tolist()})
         return
-    paid = pay(data, chosen, boxes)
-    write_json(output, {"images": np.union1d(before, paid.images).tolist(), "unspent": paid.unspent})
+    paid = pay(data, chosen_ids, boxes)
+    write_json(output, {"images": np.union1d(labelled_ids, paid.images).tolist(), "unspent": paid.unspent})
     click.echo(
-        f"{len(paid.images)} of {len(chosen)} selected images are labelled: {boxes - paid.unspent} boxes, where "
+        f"{len(paid.images)} of {len(chosen_ids)} selected images are labelled: {boxes - paid.unspent} boxes, where "
         f"{boxes} could be spent",
         err=True,
     )

@@ -59,9 +59,9 @@ def command(
 ) -> None:
     """Predict the gain of candidate batches with the tables of one kind: of the first split and of all."""
     config = load_config(config_path).with_settings("table", table)
-    data, known = load_dataset(dataset), load_labelled(labelled)
+    data, labelled_ids = load_dataset(dataset), load_labelled(labelled)
     # As the steps `agent` and `select` count, of whose rewards this is to tell.
-    initial = count_again(load_embeddings(initial_embeddings), data, known, seed)
+    initial = count_again(load_embeddings(initial_embeddings), data, labelled_ids, seed)
     embeddings = {"cycle": load_embeddings(cycle_embeddings), "initial": initial}
     batches = load_candidates(candidates)
     try:
@@ -70,16 +70,16 @@ def command(
     except SparseError as reason:
         click.echo(f"warning: tables {config.lut.labels}, {config.lut.start} are left out: {reason}", err=True)
         by_splits = {}
-    found = [
+    lookups = [
         (kind, count, values, by_prior)
-        for kind, of in by_splits.items()
-        for count, (values, by_prior) in enumerate(zip(of.values, of.by_prior, strict=True), start=1)
+        for kind, looked_up in by_splits.items()
+        for count, (values, by_prior) in enumerate(zip(looked_up.values, looked_up.by_prior, strict=True), start=1)
     ]
-    expected = expect_without_table(batches, data.object_counts(known), embeddings)
-    found += [(kind, 0, values, False) for kind, values in expected.items()]
+    expected = expect_without_table(batches, data.object_counts(labelled_ids), embeddings)
+    lookups += [(kind, 0, values, False) for kind, values in expected.items()]
     lines = [
         {**kind._asdict(), "splits": count, "batch": batch, "looked_up": value, "by_prior": by_prior}
-        for kind, count, values, by_prior in found
+        for kind, count, values, by_prior in lookups
         for batch, value in enumerate(values.tolist(), start=1)
     ]
     write_csv(output, lines, COLUMNS)
@@ -88,8 +88,8 @@ def command(
 def _load_splits(subsets: Sequence[Path], variants: Sequence[Path]) -> list[Split]:
     """Read each plan with the variants that lie beside it."""
     plans = {path.parent: load_plan(path) for path in subsets}
-    if alone := [str(path) for path in variants if path.parent not in plans]:
-        raise click.UsageError(f"there is no --subsets beside {', '.join(alone)}; give the plan of each split")
+    if without_plan := [str(path) for path in variants if path.parent not in plans]:
+        raise click.UsageError(f"there is no --subsets beside {', '.join(without_plan)}; give the plan of each split")
     return [
         Split(plan, load_variants([path for path in variants if path.parent == folder], plan))
         for folder, plan in plans.items()

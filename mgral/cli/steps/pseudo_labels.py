@@ -42,9 +42,12 @@ def command(
     a labelled image.
     """
     device, config = choose_device(gpus), load_derived(load_config(config_path), derived)
-    data, known = load_image_set(dataset, images, config.detector), load_labelled(labelled)
+    data, labelled_ids = load_image_set(dataset, images, config.detector), load_labelled(labelled)
     network = load_detector(detector, config.detector, len(data.dataset.categories)).to(device)
-    found = label_pool(config, data, known, network)
-    write_json(output, found.to_json())
-    expected = expected_objects(data.dataset, known, len(found.images)).values()
-    click.echo(f"{len(found.objects)} objects, of {sum(expected)} expected, in {len(found.images)} images", err=True)
+    pseudo_labels = label_pool(config, data, labelled_ids, network)
+    write_json(output, pseudo_labels.to_json())
+    expected = expected_objects(data.dataset, labelled_ids, len(pseudo_labels.images)).values()
+    click.echo(
+        f"{len(pseudo_labels.objects)} objects, of {sum(expected)} expected, in {len(pseudo_labels.images)} images",
+        err=True,
+    )

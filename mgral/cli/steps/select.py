@@ -96,31 +96,31 @@ def command(
     of boxes to spend. If the strategy gives all images the same score, or its inputs could not be made, the images
     are drawn at random, and the output has the reason.
     """
-    given = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None}
-    given |= {"agent": agent, "head": head, "groups": groups}
+    inputs = {"images": images, "detector": detector, "embeddings": embeddings, "table": table or None}
+    inputs |= {"agent": agent, "head": head, "groups": groups}
     config, data = load_derived(load_config(config_path), derived), load_dataset(dataset)
     kind, trained = config.strategies[strategy].type, config.detector.command_gives is None
-    if missing := [f"--{name}" for name in registry.strategy(kind).files if given[name] is None]:
+    if missing := [f"--{name}" for name in registry.strategy(kind).files if inputs[name] is None]:
         raise click.UsageError(f"strategy {kind} needs {' and '.join(missing)}")
-    known = load_labelled(labelled)
+    labelled_ids = load_labelled(labelled)
     features = load_embeddings(embeddings) if embeddings else None
     if features and registry.strategy(kind).needs_tables:
-        features = _count_again(features, data, known, seed)
-    opened = _open_detector(detector, config, len(data.categories), gpus) if detector and trained else None
+        features = _count_again(features, data, labelled_ids, seed)
+    opened_detector = _open_detector(detector, config, len(data.categories), gpus) if detector and trained else None
     selection = select(
         strategy,
         config,
         data,
-        known,
+        labelled_ids,
         seed,
         cycle,
         images=load_images(images, data, config.detector.image_canvas) if images else None,
-        detector=opened,
+        detector=opened_detector,
         found=load_found(detector, "train") if detector and not trained else None,
         embeddings=features,
         tables=_open_tables(table, features, config.for_strategy(strategy)) if table and features else None,
         agent=_open_agent(agent) if agent else None,
-        head=_open_head(head, kind, opened) if head and opened else None,
+        head=_open_head(head, kind, opened_detector) if head and opened_detector else None,
         groups=load_groups(groups).groups if groups else None,
         unspent=load_unspent(labelled),
         controls=controls,

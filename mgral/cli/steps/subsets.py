@@ -37,9 +37,9 @@ def command(
 ) -> None:
     """Draw a reward split and the subsets of its lookup table; with too few images, write the reason instead."""
     config = load_config(config_path).with_settings("table", table)
-    known, vectors = load_labelled(labelled), load_embeddings(embeddings)
+    labelled_ids, vectors = load_labelled(labelled), load_embeddings(embeddings)
     try:
-        plan = plan_subsets(config, load_dataset(dataset), known, vectors, seed, cycle, split)
+        plan = plan_subsets(config, load_dataset(dataset), labelled_ids, vectors, seed, cycle, split)
     except SparseError as reason:
         write_json(output, {REASON: str(reason)})
         return

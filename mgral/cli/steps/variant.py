@@ -83,13 +83,13 @@ def command(
     inputs = [dataset, images, subsets, base, *([pseudo_labels] if pseudo_labels else [])]
 
     def checkpoint_of(variant: int) -> Checkpoint:
-        place = variant, seed, cycle, split
+        identity = variant, seed, cycle, split
         return Checkpoint.beside(
-            output, job_identity(depends_on(config, "variant"), inputs, "variant", *place, device.type)
+            output, job_identity(depends_on(config, "variant"), inputs, "variant", *identity, device.type)
         )
 
     try:
-        found = train_variants(
+        variants = train_variants(
             config,
             data,
             plan,
@@ -104,4 +104,4 @@ def command(
     except SparseError as reason:
         write_json(output, {REASON: str(reason)})
     else:
-        write_json(output, {"variants": [one._asdict() for one in found]})
+        write_json(output, {"variants": [variant._asdict() for variant in variants]})

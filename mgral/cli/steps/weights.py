@@ -40,4 +40,4 @@ def command(config_path: Path, dataset: Path, output: Path) -> None:
     if isinstance(section, TimmConfig) and not section.weights_file:
         check_backbone(detector, start, name)
     print(f"note: {line}" if section.weights_file else line, file=sys.stderr)
-    write_bytes(output, save({key: one.clone(memory_format=contiguous_format) for key, one in start.items()}))
+    write_bytes(output, save({key: tensor.clone(memory_format=contiguous_format) for key, tensor in start.items()}))

@@ -24,13 +24,13 @@ def command(first: Path, second: Path, renamed: Path | None, as_json: bool) -> N
 
     Logs, timings and provenance are left out, because they differ from run to run.
     """
-    found = compare(first, second, load_renamed(renamed) if renamed else None)
-    compared = len(found.identical) + len(found.different)
+    comparison = compare(first, second, load_renamed(renamed) if renamed else None)
+    compared = len(comparison.identical) + len(comparison.different)
     if as_json:
-        click.echo(json.dumps(found._asdict(), indent=1))
+        click.echo(json.dumps(comparison._asdict(), indent=1))
     else:
-        click.echo(f"{compared} artefacts compared, {len(found.identical)} identical")
-    if found.different or found.missing:
-        lines = [f"  {path} differs" for path in found.different]
-        lines += [f"  {path} is in one folder only" for path in found.missing]
+        click.echo(f"{compared} artefacts compared, {len(comparison.identical)} identical")
+    if comparison.different or comparison.missing:
+        lines = [f"  {path} differs" for path in comparison.different]
+        lines += [f"  {path} is in one folder only" for path in comparison.missing]
         raise StepError("\n".join([f"{first} and {second} are not the same:", *lines]))

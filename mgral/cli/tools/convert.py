@@ -29,15 +29,15 @@ def command(config_path: Path, root: Path | None, to: FormatName, output: Path, 
     """
     config = load_config(config_path)
     with faults_shown(as_json):
-        done = convert(config.data, data_folder(config.data, root), to, output)
-    show_repairs(done.findings)
+        conversion = convert(config.data, data_folder(config.data, root), to, output)
+    show_repairs(conversion.findings)
     if as_json:
-        counts = {"pictures": done.images, "hard_links": done.linked, "lost": dict(done.lost)}
-        click.echo(json.dumps({**counts, **done.findings.as_json()}, indent=1))
+        counts = {"pictures": conversion.images, "hard_links": conversion.linked, "lost": dict(conversion.lost)}
+        click.echo(json.dumps({**counts, **conversion.findings.as_json()}, indent=1))
         return
     click.echo(
-        f"{output}: {number_of(done.images, 'picture')}, {done.linked} hard links and "
-        f"{done.images - done.linked} copies"
+        f"{output}: {number_of(conversion.images, 'picture')}, {conversion.linked} hard links and "
+        f"{conversion.images - conversion.linked} copies"
     )
-    for statement, count in done.lost.items():
+    for statement, count in conversion.lost.items():
         click.echo(f"  {count} {statement}")

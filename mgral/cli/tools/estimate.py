@@ -98,40 +98,40 @@ def command(
     each job has while others run.
     """
     config = configure(files, {})
-    given = Sizes(*sizes) if sizes else None
+    given_sizes = Sizes(*sizes) if sizes else None
     results = Path("results") / config.experiment
     with faults_shown(as_json):
-        known = given or find_sizes(config, results)
+        data_sizes = given_sizes or find_sizes(config, results)
     try:
-        check_budget(config, known.train)
+        check_budget(config, data_sizes.train)
     except ValueError as error:
         raise InputError(str(error)) from None
-    plan = plan_experiment(files, config, given)
+    plan = plan_experiment(files, config, given_sizes)
     derived = derive_here(config, results)
     config = derived or assume_settings(config)
-    work = plan_work(config, known, plan)
+    work = plan_work(config, data_sizes, plan)
     jobs = cores or (1 if gpus else _cores_here())
-    rates = measured_here(config, known, gpus, jobs) if measure else {}
+    rates = measured_here(config, data_sizes, gpus, jobs) if measure else {}
     measured = load_speeds(speeds, config, rates)
-    hours = {step: measured.hours(step, of_step) for step, of_step in work.items()}
-    disk = estimate_disk(config, known, work, detector_bytes(config, known.classes))
+    hours = {step: measured.hours(step, step_work) for step, step_work in work.items()}
+    disk = estimate_disk(config, data_sizes, work, detector_bytes(config, data_sizes.classes))
     if as_json:
-        steps = {step: {**of_step._asdict(), "hours": hours[step]} for step, of_step in work.items()}
-        found = {"sizes": known._asdict(), "steps": steps, "jobs_side_by_side": jobs, "disk_bytes": disk}
-        click.echo(json.dumps({**found, "detector": config.detector.name, "rates": dict(measured.rates)}, indent=1))
+        steps = {step: {**step_work._asdict(), "hours": hours[step]} for step, step_work in work.items()}
+        content = {"sizes": data_sizes._asdict(), "steps": steps, "jobs_side_by_side": jobs, "disk_bytes": disk}
+        click.echo(json.dumps({**content, "detector": config.detector.name, "rates": dict(measured.rates)}, indent=1))
         return
     click.echo(
-        f"{known.train} training and {number_of(known.test, 'test image')}, "
-        f"{number_of(known.classes, 'class', 'classes')}\n"
+        f"{data_sizes.train} training and {number_of(data_sizes.test, 'test image')}, "
+        f"{number_of(data_sizes.classes, 'class', 'classes')}\n"
     )
     click.echo("\n".join(_lines(work, hours)))
     if _sum(hours.values()) is not None:
-        of_jobs = work_of_jobs(config, known, plan)
-        lengths = [measured.hours(job.rule, one) or 0.0 for job, one in zip(plan, of_jobs, strict=True)]
+        work_by_job = work_of_jobs(config, data_sizes, plan)
+        lengths = [measured.hours(job.rule, job_work) or 0.0 for job, job_work in zip(plan, work_by_job, strict=True)]
         click.echo(_duration(plan, lengths, jobs))
     if isinstance(config.budget, BudgetConfig):
-        planned = images_in(planned_in_images(config, known).budget)
-        why = "" if known.boxes else ", the most that they can pay for: the boxes of an image are not known yet"
+        planned = images_in(planned_in_images(config, data_sizes).budget)
+        why = "" if data_sizes.boxes else ", the most that they can pay for: the boxes of an image are not known yet"
         click.echo(f"\nA cycle's {in_words(config.budget)} are taken for {planned} images{why}.")
     if derived is None:
         click.echo(ASSUMED)
@@ -188,8 +188,8 @@ def _rates_of_file(path: Path, config: Config) -> dict[str, float]:
         ) from None
     if not isinstance(content, dict) or not isinstance(content.get("rates"), dict):
         raise InputError(f"{path} contains no rates; give what `{program()} estimate --measure --json` prints")
-    if (found := content.get("detector", config.detector.name)) != config.detector.name:
-        raise InputError(f"{path} is of {found}, the experiment of {config.detector.name}; measure that one")
+    if (detector := content.get("detector", config.detector.name)) != config.detector.name:
+        raise InputError(f"{path} is of {detector}, the experiment of {config.detector.name}; measure that one")
     if not content["rates"]:
         raise InputError(f"{path} contains no rates; give what `{program()} estimate --measure --json` prints")
     for name, rate in content["rates"].items():
@@ -201,7 +201,10 @@ def _rates_of_file(path: Path, config: Config) -> dict[str, float]:
 def _what_takes_time(detector: DetectorConfig) -> dict[str, Any]:
     """Return the settings that decide about speed: of anchors their number, and not where weights come from."""
     values = detector.model_dump(mode="json", exclude={"weights"})
-    return {key: len(one) if key.startswith(("anchor_", "aspect_")) and one else one for key, one in values.items()}
+    return {
+        key: len(value) if key.startswith(("anchor_", "aspect_")) and value else value
+        for key, value in values.items()
+    }
 
 
 def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work]]:
@@ -209,20 +212,18 @@ def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work
     times = folder / "timings" / "costs_by_step.csv"
     if not times.is_file():
         raise InputError(f"{folder} contains no timings/{times.name}; give the folder of a run that is finished")
-    given = load_config(folder / "config.yaml")
-    config = load_settings(given, folder, given.seeds[0])
-    ran, asked = (_what_takes_time(one.detector) for one in (config, planned))
+    run_config = load_config(folder / "config.yaml")
+    config = load_settings(run_config, folder, run_config.seeds[0])
+    ran, asked = (_what_takes_time(experiment.detector) for experiment in (config, planned))
     if differ := [
         f"{key} {ran.get(key)}, not {asked.get(key)}" for key in ran | asked if ran.get(key) != asked.get(key)
     ]:
         raise InputError(f"{folder} was run with detector.{', '.join(differ)}; give a run with the same detector")
     work = plan_work(config, find_sizes(config, folder), plan_all(folder / "config.yaml"))
-    ran_jobs = _costs_by_step(times)
+    costs = _costs_by_step(times)
     # Where jobs were run again, or some not by Snakemake, their times are not those of this work.
     return {
-        step: (wall, work[step])
-        for step, (jobs, wall) in ran_jobs.items()
-        if step in work and jobs == work[step].jobs
+        step: (wall, work[step]) for step, (jobs, wall) in costs.items() if step in work and jobs == work[step].jobs
     }
 
 
@@ -241,13 +242,15 @@ def _costs_by_step(path: Path) -> dict[str, tuple[int, float]]:
 def _lines(work: dict[str, Work], hours: dict[str, float | None]) -> list[str]:
     lines = [f"{'step':14}{'jobs':>7}{'images trained on':>20}{'images detected on':>19}{'hours':>10}"]
     lines += [
-        f"{step:14}{one.jobs:7}{one.trained or '-':>20}{one.seen or '-':>19}{_shown(hours[step])}"
-        for step, one in work.items()
+        f"{step:14}{step_work.jobs:7}{step_work.trained or '-':>20}{step_work.seen or '-':>19}{_shown(hours[step])}"
+        for step, step_work in work.items()
     ]
-    jobs, trained, seen = (sum(getattr(one, what) for one in work.values()) for what in ("jobs", "trained", "seen"))
+    jobs, trained, seen = (
+        sum(getattr(step_work, field) for step_work in work.values()) for field in ("jobs", "trained", "seen")
+    )
     lines.append(f"{'together':14}{jobs:7}{trained:20}{seen:19}{_shown(_sum(hours.values()))}")
     on_gpus = [hours[step] for step in ON_GPUS if step in hours]
-    if any(found is not None for found in on_gpus):
+    if any(value is not None for value in on_gpus):
         # A base that is not trained takes hardly any time.
         unknown = [step for step in ON_GPUS if step in hours and hours[step] is None and any(work[step][1:])]
         without = f", without {', '.join(unknown)}, of which no speed is known" if unknown else ""
@@ -257,16 +260,16 @@ def _lines(work: dict[str, Work], hours: dict[str, float | None]) -> list[str]:
 
 def _duration(plan: Sequence[PlannedJob], lengths: Sequence[float], jobs: int) -> str:
     """Return how long jobs of these lengths, in hours, last together if so many run at once."""
-    lasts = schedule(plan, lengths, jobs)
+    duration = schedule(plan, lengths, jobs)
     return (
-        f"\nWith {jobs} job{'s'[: jobs > 1]} at once: {lasts.side_by_side:.2f} hours, and never below "
-        f"{lasts.longest_chain:.2f}, the longest chain of jobs that wait for each other"
+        f"\nWith {jobs} job{'s'[: jobs > 1]} at once: {duration.side_by_side:.2f} hours, and never below "
+        f"{duration.longest_chain:.2f}, the longest chain of jobs that wait for each other"
     )
 
 
 def _sum(hours: Iterable[float | None]) -> float | None:
-    found = [value for value in hours if value is not None]
-    return sum(found) if found else None
+    known_hours = [value for value in hours if value is not None]
+    return sum(known_hours) if known_hours else None
 
 
 def _shown(hours: float | None) -> str:

@@ -26,7 +26,7 @@ def command(results: Path, seed: int | None, place: str | None, output: Path) ->
     config = trained.config
     check_exportable(config.detector.name)
     limits = Limits(config.evaluation.score_threshold, config.evaluation.nms_iou, config.evaluation.max_detections)
-    names = [one.name for one in trained.categories]
+    names = [category.name for category in trained.categories]
     write_bytes(output, export_onnx(trained.load(), names, limits))
     width, height = config.detector.image_canvas.input_size
     click.echo(

@@ -55,17 +55,17 @@ def command(
     config = trained.config
     data = config.data
     settings = data if isinstance(data, PictureSettings) else PictureSettings()
-    least = _usual_threshold(trained) if threshold is None else threshold
-    lowest = {"score_threshold": min(least, config.evaluation.score_threshold)}
-    limits = config.evaluation.model_copy(update=lowest)
+    lowest_score = _usual_threshold(trained) if threshold is None else threshold
+    changes = {"score_threshold": min(lowest_score, config.evaluation.score_threshold)}
+    limits = config.evaluation.model_copy(update=changes)
     network = trained.load(device)
     predicted = predict(network, paths, trained.categories, config.detector.image_canvas, settings, limits)
-    found = found_json(predicted, trained.categories, least)
-    write_json(output, found)
-    objects, images = len(found["annotations"]), len(found["images"])
+    coco = found_json(predicted, trained.categories, lowest_score)
+    write_json(output, coco)
+    objects, images = len(coco["annotations"]), len(coco["images"])
     click.echo(
         f"{output}: {number_of(objects, 'object')} in {number_of(images, 'picture')}, by "
-        f"{trained.folder}, of score {least:g} and more"
+        f"{trained.folder}, of score {lowest_score:g} and more"
     )
     if faults := predicted.findings.faults:
         left_out = sum(map(len, faults.values()))
@@ -81,12 +81,12 @@ def _pictures(given: tuple[Path, ...]) -> list[Path]:
     findings = Findings()
     paths: dict[Path, None] = {}
     for path in given:
-        found = sorted(_below(path)) if path.is_dir() else [path]
+        files = sorted(_below(path)) if path.is_dir() else [path]
         if not path.exists():
             findings.fault(NOT_THERE, str(path))
-        elif not found:
+        elif not files:
             findings.fault(NO_PICTURES, str(path))
-        paths |= dict.fromkeys(found)
+        paths |= dict.fromkeys(files)
     findings.raise_faults("what is named", "")
     return list(paths)
 

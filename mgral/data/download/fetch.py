@@ -113,12 +113,12 @@ def mirror_folder(mirror: str | None) -> Path | None:
 
 def has_checksum(path: Path, checksum: Checksum) -> bool:
     """Return whether a file's hash is the published one."""
-    found = hashlib.new(checksum.algorithm)
+    digest = hashlib.new(checksum.algorithm)
     with path.open("rb") as file, progress(path.stat().st_size, f"check {path.name}") as bar:
         while chunk := file.read(CHUNK):
-            found.update(chunk)
+            digest.update(chunk)
             bar.update(len(chunk))
-    return found.hexdigest().startswith(checksum.digits)
+    return digest.hexdigest().startswith(checksum.digits)
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -141,9 +141,9 @@ def _complete(url: str, partial: Path, size: int | None) -> None:
     """Ask for what `partial` lacks, again and again, until nothing is left to ask for."""
     failures = 0
     while True:
-        before = _size(partial)
+        size_before = _size(partial)
         try:
-            if before != size:
+            if size_before != size:
                 _go_on(url, partial, size)
             if size in (None, _size(partial)):
                 return
@@ -154,7 +154,7 @@ def _complete(url: str, partial: Path, size: int | None) -> None:
             if error.response is None or error.response.status_code not in PASSING:
                 raise InputError(f"{url}: {error}; correct `data.mirror`, or leave it out") from None
             reason = str(error)
-        failures = 1 if _size(partial) > before else failures + 1
+        failures = 1 if _size(partial) > size_before else failures + 1
         if failures == TRIES:
             break
         tqdm.write(f"{url}: {reason}; goes on", file=sys.stderr)
@@ -167,15 +167,15 @@ def _complete(url: str, partial: Path, size: int | None) -> None:
 
 def _go_on(url: str, partial: Path, size: int | None) -> None:
     """Ask once for what `partial` lacks, or for all of it where the server sends no parts of files."""
-    have = _size(partial)
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    arrived = _size(partial)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={arrived}-"} if arrived else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            if have != size and size is not None:
+            if arrived != size and size is not None:
                 partial.unlink()  # longer than the file: it is of another one
             return  # complete, if its checksum is right
         response.raise_for_status()
-        start = have if response.status_code == requests.codes.partial_content else 0
+        start = arrived if response.status_code == requests.codes.partial_content else 0
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else None
         if size is not None and total not in (size, None):

@@ -99,9 +99,9 @@ def unpack(archive: Path, target: Path) -> None:
 
 def _obtain(archive: Published, root: Path, mirror: str | None) -> Path:
     local = mirror_folder(mirror)
-    found = find(archive, root) or (find_in_mirror(archive, local) if local else None)
-    if found:
-        return found
+    existing = find(archive, root) or (find_in_mirror(archive, local) if local else None)
+    if existing:
+        return existing
     path = root / ARCHIVES / archive.name
     if not (path.is_file() and has_checksum(path, archive.checksum)):
         fetch(archive, path, mirror)
@@ -110,13 +110,13 @@ def _obtain(archive: Published, root: Path, mirror: str | None) -> Path:
 
 def _space(missing: Sequence[Folder], root: Path, mirror: str | None) -> int:
     """Bytes for all folders and, as they are made one after the other, for the most that is downloaded of one."""
-    places = [root, *filter(None, [mirror_folder(mirror)])]
+    parents = [root, *filter(None, [mirror_folder(mirror)])]
     downloads = [
-        sum(a.bytes or 0 for a in folder.archives if not any((place / a.name).is_file() for place in places))
+        sum(a.bytes or 0 for a in folder.archives if not any((parent / a.name).is_file() for parent in parents))
         for folder in missing
     ]
-    there = sum(path.stat().st_size for path in (root / ARCHIVES).iterdir())
-    return sum(folder.bytes for folder in missing) + max(downloads) - there
+    present = sum(path.stat().st_size for path in (root / ARCHIVES).iterdir())
+    return sum(folder.bytes for folder in missing) + max(downloads) - present
 
 
 def _check_found(folder: Folder, root: Path) -> None:
@@ -127,11 +127,11 @@ def _check_found(folder: Folder, root: Path) -> None:
 
 def _check_entries(folder: Folder, path: Path) -> None:
     for name, expected in folder.entries.items():
-        place = path / name
-        found = _count(place)
-        if found != expected and not (place.is_dir() and found > expected):
+        entry = path / name
+        count = _count(entry)
+        if count != expected and not (entry.is_dir() and count > expected):
             raise InputError(
-                f"{place} has {found:,} of {expected:,} images, so {folder.name} is not complete; complete it, or "
+                f"{entry} has {count:,} of {expected:,} images, so {folder.name} is not complete; complete it, or "
                 "move it away to have it downloaded"
             )
 

@@ -82,14 +82,14 @@ class _File:
 
     def identifier(self, entry: Mapping[str, Any], key: str) -> int | str | None:
         """Return an id; a text that means a number is counted."""
-        found = identifier(entry.get(key))
-        return self.whole(entry, key, found) if isinstance(found, int) else found
+        meaning = identifier(entry.get(key))
+        return self.whole(entry, key, meaning) if isinstance(meaning, int) else meaning
 
     def place(self, entry: Mapping[str, Any], what: str, position: int) -> str:
         if "id" not in entry:
             return f"{self.path}: {what} at place {position} of its list"
-        number = entry["id"]
-        return f"{self.path}: {what} {repr(number[:80]) if isinstance(number, str) else str(number)[:80]}"
+        entry_id = entry["id"]
+        return f"{self.path}: {what} {repr(entry_id[:80]) if isinstance(entry_id, str) else str(entry_id)[:80]}"
 
 
 def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Split]:
@@ -148,11 +148,11 @@ def load_lists(path: Path, findings: Findings) -> dict[str, list[dict[str, Any]]
 
 
 def _read_split(file: _File) -> Split:
-    keys, images = _read_images(file)
+    ids, images = _read_images(file)
     annotations = [
-        found
+        annotation
         for position, entry in enumerate(file.content["annotations"])
-        if (found := _read_annotation(entry, position, keys, file))
+        if (annotation := _read_annotation(entry, position, ids, file))
     ]
     _number(annotations, file)
     categories = {
@@ -162,16 +162,16 @@ def _read_split(file: _File) -> Split:
     }
     for key, times in sorted(file.converted.items()):
         file.findings.repair(CONVERTED, f"{file.path}: `{key}`, {times} times")
-    named = {identifier(entry.get("image_id")) for entry in file.content["annotations"]}
-    shown = {number for key, number in keys.items() if key in named}
+    annotated_keys = {identifier(entry.get("image_id")) for entry in file.content["annotations"]}
+    annotated_ids = {image_id for key, image_id in ids.items() if key in annotated_keys}
     for image in images:
-        image["labelled"] = image["id"] in shown
+        image["labelled"] = image["id"] in annotated_ids
     return Split(str(file.path), Coco(images=images, annotations=annotations, categories=list(categories.values())))
 
 
 def _read_images(file: _File) -> tuple[Ids, list[Image]]:
-    found: list[tuple[int | str, Image]] = []
-    seen: set[tuple[Any, ...]] = set()
+    images: list[tuple[int | str, Image]] = []
+    distinct: set[tuple[Any, ...]] = set()
     for position, entry in enumerate(file.content["images"]):
         key = file.identifier(entry, "id")
         if key is None:
@@ -179,52 +179,52 @@ def _read_images(file: _File) -> tuple[Ids, list[Image]]:
             continue
         name = _file_name(entry, position, file)
         width, height = _size(entry, position, file)
-        if (key, name, width, height) in seen:
+        if (key, name, width, height) in distinct:
             file.findings.repair(TWICE, file.place(entry, "image", position))
         elif name:
-            found.append((key, Image(id=0, file_name=name, width=width, height=height)))
-        seen.add((key, name, width, height))
-    ids = as_int64(dict.fromkeys(key for key, *_ in seen))
-    for key, image in found:
+            images.append((key, Image(id=0, file_name=name, width=width, height=height)))
+        distinct.add((key, name, width, height))
+    ids = as_int64(dict.fromkeys(key for key, *_ in distinct))
+    for key, image in images:
         image["id"] = ids[key]
         if ids[key] != key:
             image["source_id"] = str(key)
-    if any(ids[key] != key for key, _ in found):
-        file.findings.repair(RENAMED_IDS, f"{file.path}: {len(found)} images, the first being {found[0][0]!r}")
-    return ids, [image for _, image in found]
+    if any(ids[key] != key for key, _ in images):
+        file.findings.repair(RENAMED_IDS, f"{file.path}: {len(images)} images, the first being {images[0][0]!r}")
+    return ids, [image for _, image in images]
 
 
 def _file_name(entry: dict[str, Any], position: int, file: _File) -> str | None:
     """Return the path of an image from the data folder; None where there is none that can be used."""
-    given = entry.get("file_name")
-    if not isinstance(given, str) or not is_text(given):
+    file_name = entry.get("file_name")
+    if not isinstance(file_name, str) or not is_text(file_name):
         file.findings.fault(NO_NAME, file.place(entry, "image", position))
         return None
-    if given.startswith("/") or PureWindowsPath(given).drive:
-        file.findings.fault(ABSOLUTE, f"{file.place(entry, 'image', position)}: {given}")
+    if file_name.startswith("/") or PureWindowsPath(file_name).drive:
+        file.findings.fault(ABSOLUTE, f"{file.place(entry, 'image', position)}: {file_name}")
         return None
-    name = posixpath.normpath(posixpath.join(file.folder, given))
+    name = posixpath.normpath(posixpath.join(file.folder, file_name))
     if not is_file(file.root / name) and (spelled := spelling_on_disk(file.root, name)) != name:
-        file.findings.repair(ACCENTS, f"{file.path}: {given}")
+        file.findings.repair(ACCENTS, f"{file.path}: {file_name}")
         name = spelled
     if "\\" in name and not is_file(file.root / name):
-        with_slashes = posixpath.normpath(posixpath.join(file.folder, given.replace("\\", "/")))
+        with_slashes = posixpath.normpath(posixpath.join(file.folder, file_name.replace("\\", "/")))
         if is_file(file.root / with_slashes):
-            file.findings.repair(BACKSLASHES, f"{file.path}: {given}")
+            file.findings.repair(BACKSLASHES, f"{file.path}: {file_name}")
             name = with_slashes
     if name.startswith(("../", "/")):
-        file.findings.fault(OUTSIDE_ROOT, f"{file.place(entry, 'image', position)}: {given}")
+        file.findings.fault(OUTSIDE_ROOT, f"{file.place(entry, 'image', position)}: {file_name}")
         return None
     return name
 
 
 def _size(entry: dict[str, Any], position: int, file: _File) -> tuple[int, int]:
     """Return width and height, both 0 where they are to be read from the picture."""
-    given = [entry.get("width") or 0, entry.get("height") or 0]
-    sides = [file.whole(entry, key, whole(value)) for key, value in zip(("width", "height"), given, strict=True)]
+    values = [entry.get("width") or 0, entry.get("height") or 0]
+    sides = [file.whole(entry, key, whole(value)) for key, value in zip(("width", "height"), values, strict=True)]
     if None in sides or min(side or 0 for side in sides) < 0 or max(side or 0 for side in sides) > LARGEST_SIDE:
         place = file.place(entry, "image", position)
-        file.findings.fault(NO_SIZE, f"{place}: {str(given[0])[:20]} x {str(given[1])[:20]} pixels")
+        file.findings.fault(NO_SIZE, f"{place}: {str(values[0])[:20]} x {str(values[1])[:20]} pixels")
         return UNKNOWN_SIZE
     width, height = (side or 0 for side in sides)
     return (width, height) if width and height else (0, 0)
@@ -276,25 +276,25 @@ def _read_annotation(entry: dict[str, Any], position: int, images: Ids, file: _F
 
 def _read_box(entry: dict[str, Any], position: int, file: _File) -> list[float] | None:
     """Return x, y, width and height of an annotation, or of its mask; None, and a note, where there are none."""
-    given = entry.get("bbox")
-    if given in (None, [], [None] * 4, [0] * 4) and (around := around_mask(entry.get("segmentation"))):
+    bbox = entry.get("bbox")
+    if bbox in (None, [], [None] * 4, [0] * 4) and (corners := around_mask(entry.get("segmentation"))):
         file.findings.repair(FROM_MASK, file.place(entry, "annotation", position))
-        left, top, right, bottom = around
-        given = [left, top, right - left, bottom - top]
-    if given in (None, [], [None] * 4):
+        left, top, right, bottom = corners
+        bbox = [left, top, right - left, bottom - top]
+    if bbox in (None, [], [None] * 4):
         place = f"{file.place(entry, 'annotation', position)} of image {entry.get('image_id')!r}"
         if file.strict:
             file.findings.fault(WITHOUT_BOX_STRICT, place)
         else:
             file.findings.repair(WITHOUT_BOX, place)
         return None
-    box = [number(value) for value in given] if isinstance(given, list) else []
+    box = [number(value) for value in bbox] if isinstance(bbox, list) else []
     x, y, width, height = box if len(box) == 4 else (None,) * 4
-    if isinstance(given, list) and any(isinstance(value, str) for value in given):
+    if isinstance(bbox, list) and any(isinstance(value, str) for value in bbox):
         file.converted["bbox"] += 1
     if x is None or y is None or width is None or height is None or width < 0 or height < 0:
         place = f"{file.place(entry, 'annotation', position)} of image {entry.get('image_id')!r}"
-        file.findings.fault(NO_BOX, f"{place}: {str(given)[:80]}")
+        file.findings.fault(NO_BOX, f"{place}: {str(bbox)[:80]}")
         return None
     return [x, y, width, height]
 
@@ -329,13 +329,13 @@ def _area(entry: dict[str, Any], position: int, width: float, height: float, fil
 def _number(annotations: list[Annotation], file: _File) -> None:
     """Give every annotation an id of its own from 1 up."""
     ids = Counter(whole(entry.get("id")) for entry in file.content["annotations"])
-    highest = max((number or 0 for number in ids), default=0)
+    highest = max((annotation_id or 0 for annotation_id in ids), default=0)
     if None in ids or any(times > 1 for times in ids.values()) or highest > 2**62:
         file.findings.repair(RENUMBERED, str(file.path))
-        for place, annotation in enumerate(annotations, start=1):
-            annotation["id"] = place
+        for new_id, annotation in enumerate(annotations, start=1):
+            annotation["id"] = new_id
         return
-    shift = max(1 - min((number or 0 for number in ids), default=1), 0)
+    shift = max(1 - min((annotation_id or 0 for annotation_id in ids), default=1), 0)
     if shift:
         file.findings.repair(RENUMBERED, str(file.path))
     for annotation in annotations:

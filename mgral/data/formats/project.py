@@ -60,19 +60,21 @@ def read_round(data: ProjectData, findings: Findings) -> Round:
     pictures = {picture.id: picture for name in snapshot.chunks for picture in load_chunk(chunk_path(data, name))}
     labelled, audit = complete(snapshot.labelled), complete(snapshot.audit)
     spoken_for = {image.id for image in (*snapshot.labelled, *snapshot.audit)} | set(snapshot.left_out)
-    for image in sorted(spoken_for - pictures.keys()):
-        findings.fault(UNKNOWN, f"{data.snapshot}: image {image}")
-    for one in (*snapshot.labelled, *snapshot.audit):
-        if one.incomplete and one.id in pictures:
-            findings.repair(INCOMPLETE, pictures[one.id].file)
-    learnt = {image.id for image in labelled}
-    shown = [pictures[image] for image in sorted(pictures) if image in learnt or image not in spoken_for]
-    tested = [pictures[image.id] for image in audit if image.id in pictures]
-    if not shown:
+    for image_id in sorted(spoken_for - pictures.keys()):
+        findings.fault(UNKNOWN, f"{data.snapshot}: image {image_id}")
+    for labelled_image in (*snapshot.labelled, *snapshot.audit):
+        if labelled_image.incomplete and labelled_image.id in pictures:
+            findings.repair(INCOMPLETE, pictures[labelled_image.id].file)
+    labelled_ids = {image.id for image in labelled}
+    train_pictures = [
+        pictures[image_id] for image_id in sorted(pictures) if image_id in labelled_ids or image_id not in spoken_for
+    ]
+    test_pictures = [pictures[image.id] for image in audit if image.id in pictures]
+    if not train_pictures:
         findings.fault(NOTHING, data.snapshot)
     return Round(
-        _coco(shown, labelled, snapshot, data, findings),
-        _coco(tested, audit, snapshot, data, findings),
+        _coco(train_pictures, labelled, snapshot, data, findings),
+        _coco(test_pictures, audit, snapshot, data, findings),
         tuple(image.id for image in labelled),
     )
 
@@ -101,7 +103,10 @@ def _coco(
                 )
             )
     return Coco(
-        images=[Image(id=one.id, file_name=one.file, width=one.width, height=one.height) for one in pictures],
+        images=[
+            Image(id=picture.id, file_name=picture.file, width=picture.width, height=picture.height)
+            for picture in pictures
+        ],
         annotations=annotations,
         categories=[CategoryRecord(id=number, name=name) for number, name in snapshot.classes],
     )

@@ -37,16 +37,16 @@ def parse_xml(content: bytes) -> ElementTree.Element:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise XmlError("it has a document type; remove <!DOCTYPE ...>")
     depth = 0
-    started: list[ElementTree.Element] = []
+    roots: list[ElementTree.Element] = []
     try:
         for event, element in ElementTree.iterparse(io.StringIO(text), ["start", "end"]):
-            started = started or [element]
+            roots = roots or [element]
             depth += 1 if event == "start" else -1
             if depth > _DEEPEST:
                 raise XmlError(f"its elements lie more than {_DEEPEST} levels deep")
     except ElementTree.ParseError as error:
         raise XmlError(f"it is not XML: {error}") from None
-    return started[0]
+    return roots[0]
 
 
 def _decode(content: bytes) -> str:
@@ -54,8 +54,8 @@ def _decode(content: bytes) -> str:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return _without_declaration(_decoded(content, encoding))
-    declared = _DECLARATION.match(content)
-    encoding = declared[1].decode().lower() if declared else "utf-8"
+    declaration = _DECLARATION.match(content)
+    encoding = declaration[1].decode().lower() if declaration else "utf-8"
     if encoding.startswith("utf-16"):  # it cannot be, as the declaration was found byte by byte
         encoding = "utf-8"
     if not encoding.startswith("utf") and not content.isascii() and _is_utf8(content):

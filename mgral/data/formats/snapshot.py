@@ -123,7 +123,7 @@ def load_chunk(path: Path) -> tuple[Picture, ...]:
     values = read_json(path)
     if chunk_digest(path.read_bytes()) != path.stem:
         raise InputError(f"{path} is altered; restore it from a copy or from Git")
-    return tuple(Picture(**one) for one in values)
+    return tuple(Picture(**entry) for entry in values)
 
 
 def _labelled(values: dict[str, Any]) -> Labelled:

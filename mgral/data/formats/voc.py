@@ -103,9 +103,9 @@ def read_voc(root: Path, data: VocData, findings: Findings) -> tuple[Split, Spli
     test_keys = read_lists(root, data.test_split, findings)
     keys = sorted({*train_keys, *test_keys})
     scenes = {key: _read_scene(key, reading) for key in tracked(keys, "annotations", len(keys), "file")}
-    image_ids = {key: place for place, key in enumerate(keys, start=1)}
+    image_ids = {key: image_id for image_id, key in enumerate(keys, start=1)}
     names = _class_names(data, scenes, train_keys, test_keys, reading)
-    category_ids = {name: place for place, name in enumerate(names, start=1)}
+    category_ids = {name: category_id for category_id, name in enumerate(names, start=1)}
 
     def split(lists: tuple[str, ...], keys: list[_Key], difficult: bool) -> Split:
         source = " and ".join(str(list_file(root, name)) for name in lists)
@@ -133,26 +133,26 @@ def _class_names(
 ) -> list[str]:
     """Return the classes in order, behind them other names of boxes, which are noted or left out later."""
     boxes = {key: scene.objects for key, scene in scenes.items()}
-    shown = sorted({found.name for objects in boxes.values() for found in objects})
+    box_names = sorted({voc_object.name for objects in boxes.values() for voc_object in objects})
     if data.classes is not None:
-        unused, others = sorted({*data.classes} - {*shown}), sorted({*shown} - {*data.classes})
+        unused, others = sorted({*data.classes} - {*box_names}), sorted({*box_names} - {*data.classes})
         if unused and others:
             place = f"{', '.join(unused)} have no box, while boxes are of {', '.join(others)}"
             reading.findings.fault(MISSPELT, place)
-        return list(dict.fromkeys([*sorted(data.classes), *shown]))
+        return list(dict.fromkeys([*sorted(data.classes), *box_names]))
     lists = [reading.root / name for name in CLASS_LISTS if is_file(reading.root / name)]
     if lists:
-        found = [_text_lines(path, NO_CLASS_LIST, reading.findings) for path in lists]
-        names = [{line.strip() for line in lines if line.strip()} for lines in found]
-        listed = names[0]
-        if any(other != listed for other in names):
+        contents = [_text_lines(path, NO_CLASS_LIST, reading.findings) for path in lists]
+        name_sets = [{line.strip() for line in lines if line.strip()} for lines in contents]
+        listed = name_sets[0]
+        if any(name_set != listed for name_set in name_sets):
             reading.findings.fault(TWO_LISTS, " and ".join(map(str, lists)))
         _note_others(boxes, scenes, listed, UNKNOWN_CLASS, reading)
-        return list(dict.fromkeys([*sorted(listed), *shown]))
-    tested = {found.name for key in test for found in boxes[key]}
-    _note_others(boxes, train, tested, UNDECLARED, reading)
-    reading.findings.repair(CLASSES_OF_TEST, ", ".join(sorted(tested)))
-    return shown
+        return list(dict.fromkeys([*sorted(listed), *box_names]))
+    test_names = {voc_object.name for key in test for voc_object in boxes[key]}
+    _note_others(boxes, train, test_names, UNDECLARED, reading)
+    reading.findings.repair(CLASSES_OF_TEST, ", ".join(sorted(test_names)))
+    return box_names
 
 
 def _note_others(
@@ -163,9 +163,9 @@ def _note_others(
     reading: _Reading,
 ) -> None:
     for key in keys:
-        for found in boxes[key]:
-            if found.name not in names:
-                reading.findings.fault(kind, f"{reading.root / key.file}: {found.name}")
+        for voc_object in boxes[key]:
+            if voc_object.name not in names:
+                reading.findings.fault(kind, f"{reading.root / key.file}: {voc_object.name}")
 
 
 def _to_coco(
@@ -179,15 +179,15 @@ def _to_coco(
     for key, scene in scenes.items():
         image = Image(id=image_ids[key], file_name=scene.file_name, width=scene.width, height=scene.height)
         coco["images"].append(image if scene.labelled else {**image, "labelled": False})
-        for found in scene.objects:
+        for voc_object in scene.objects:
             coco["annotations"].append(
                 Annotation(
                     id=len(coco["annotations"]) + 1,
                     image_id=image_ids[key],
-                    category_id=category_ids[found.name],
-                    bbox=_to_box(found.corners),
-                    iscrowd=int(found.difficult and not difficult_counts),
-                    difficult=int(found.difficult),
+                    category_id=category_ids[voc_object.name],
+                    bbox=_to_box(voc_object.corners),
+                    iscrowd=int(voc_object.difficult and not difficult_counts),
+                    difficult=int(voc_object.difficult),
                 )
             )
     return coco
@@ -240,8 +240,8 @@ def _stem(line: str, path: Path, layout: Path, findings: Findings) -> str | None
 
 
 def _has_file(layout: Path, stem: str) -> bool:
-    places = [f"Annotations/{stem}.xml", *(f"JPEGImages/{stem}{suffix}" for suffix in PICTURES)]
-    return any(is_file(layout / place) for place in places)
+    files = [f"Annotations/{stem}.xml", *(f"JPEGImages/{stem}{suffix}" for suffix in PICTURES)]
+    return any(is_file(layout / file) for file in files)
 
 
 def _text_lines(path: Path, kind: Finding, findings: Findings) -> list[str]:
@@ -256,14 +256,14 @@ def _text_lines(path: Path, kind: Finding, findings: Findings) -> list[str]:
 
 def _read_scene(key: _Key, reading: _Reading) -> _Scene:
     path = _xml_file(reading.root / key.file)
-    nothing = _Scene(_picture(key, None, reading), 0, 0, (), labelled=False)
+    empty = _Scene(_picture(key, None, reading), 0, 0, (), labelled=False)
     if path is None:
-        return nothing
-    found = read_annotation(path, reading.findings)
-    if found is None:
-        return nothing._replace(labelled=True)
-    width, height = found.size
-    return _Scene(_picture(key, found.file_name, reading), width, height, found.objects, labelled=True)
+        return empty
+    annotation = read_annotation(path, reading.findings)
+    if annotation is None:
+        return empty._replace(labelled=True)
+    width, height = annotation.size
+    return _Scene(_picture(key, annotation.file_name, reading), width, height, annotation.objects, labelled=True)
 
 
 def _xml_file(path: Path) -> Path | None:
@@ -281,22 +281,22 @@ def _picture(key: _Key, file_name: str | None, reading: _Reading) -> str:
     if key.folder not in reading.pictures:
         reading.pictures[key.folder] = _pictures_by_stem(reading.root / folder)
     named = PurePosixPath((file_name or "").replace("\\", "/")).name
-    place = reading.root / key.file
-    found = reading.pictures[key.folder].get(unicodedata.normalize("NFC", key.stem), [])
+    xml_file = reading.root / key.file
+    pictures = reading.pictures[key.folder].get(unicodedata.normalize("NFC", key.stem), [])
     parent = PurePosixPath(key.stem).parent
-    if named and named not in [PurePosixPath(name).name for name in found] and file_name is not None:
-        known = reading.pictures[key.folder].get(str(parent / PurePosixPath(named).stem), [])
-        if not found and str(parent / named) in known:
-            reading.findings.repair(ONLY_FILE_NAME, f"{place}: {file_name}")
+    if named and named not in [PurePosixPath(name).name for name in pictures] and file_name is not None:
+        named_pictures = reading.pictures[key.folder].get(str(parent / PurePosixPath(named).stem), [])
+        if not pictures and str(parent / named) in named_pictures:
+            reading.findings.repair(ONLY_FILE_NAME, f"{xml_file}: {file_name}")
             return str(folder / parent / named)
-        if found:
-            reading.findings.repair(OTHER_FILE_NAME, f"{place}: {file_name}")
-    if len(found) > 1:
-        exact = [name for name in found if PurePosixPath(name).name == named]
+        if pictures:
+            reading.findings.repair(OTHER_FILE_NAME, f"{xml_file}: {file_name}")
+    if len(pictures) > 1:
+        exact = [name for name in pictures if PurePosixPath(name).name == named]
         if not exact and file_name is not None:
-            reading.findings.fault(SEVERAL_PICTURES, f"{place}: {', '.join(found)}")
-        found = exact or found
-    return str(folder / (found[0] if found else parent / (named or f"{PurePosixPath(key.stem).name}.jpg")))
+            reading.findings.fault(SEVERAL_PICTURES, f"{xml_file}: {', '.join(pictures)}")
+        pictures = exact or pictures
+    return str(folder / (pictures[0] if pictures else parent / (named or f"{PurePosixPath(key.stem).name}.jpg")))
 
 
 def _pictures_by_stem(folder: Path) -> dict[str, list[str]]:

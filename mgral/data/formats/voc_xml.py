@@ -60,14 +60,14 @@ def parse_annotation(content: bytes, path: str, findings: Findings) -> VocAnnota
     except XmlError as error:
         findings.fault(BAD_XML, f"{path}: {error}")
         return None
-    odd = {
+    odd_tags = {
         element.tag for element in scene if element.tag != "object" and element.tag.lower() in ("object", "objects")
     }
-    if scene.tag != "annotation" or odd:
-        findings.fault(NO_VOC, f"{path}: <{', '.join(sorted(odd)) or scene.tag}>")
+    if scene.tag != "annotation" or odd_tags:
+        findings.fault(NO_VOC, f"{path}: <{', '.join(sorted(odd_tags)) or scene.tag}>")
         return None
     objects = tuple(_read_objects(scene, path, findings))
-    corners = [value for found in objects for value in found.corners]
+    corners = [value for voc_object in objects for value in voc_object.corners]
     if corners and max(corners) <= 1 and any(value % 1 for value in corners):
         findings.fault(FRACTIONS, path)
         objects = ()
@@ -75,18 +75,18 @@ def parse_annotation(content: bytes, path: str, findings: Findings) -> VocAnnota
 
 
 def _size(scene: ElementTree.Element, path: str, findings: Findings) -> tuple[int, int]:
-    given = [(scene.findtext(f"size/{side}") or "0").strip() for side in ("width", "height")]
-    sides = [side if side is not None and 0 <= side <= LARGEST_SIDE else None for side in map(whole, given)]
+    texts = [(scene.findtext(f"size/{side}") or "0").strip() for side in ("width", "height")]
+    sides = [side if side is not None and 0 <= side <= LARGEST_SIDE else None for side in map(whole, texts)]
     width, height = sides
     if width is None or height is None:
-        findings.fault(BAD_ENTRY, f"{path}: the size {given[0][:20]} x {given[1][:20]}")
+        findings.fault(BAD_ENTRY, f"{path}: the size {texts[0][:20]} x {texts[1][:20]}")
         return UNKNOWN_SIZE
     return (width, height) if width and height else (0, 0)
 
 
 def _read_objects(scene: ElementTree.Element, path: str, findings: Findings) -> list[VocObject]:
-    found = (_read_object(element, f"{path}: object {place}", findings) for place, element in _numbered(scene))
-    return [one for one in found if one]
+    objects = (_read_object(element, f"{path}: object {place}", findings) for place, element in _numbered(scene))
+    return [voc_object for voc_object in objects if voc_object]
 
 
 def _numbered(scene: ElementTree.Element) -> enumerate[ElementTree.Element]:

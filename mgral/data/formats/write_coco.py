@@ -16,15 +16,15 @@ def write_coco(folder: Path, splits: Mapping[str, Coco]) -> Counter[str]:
     Returns what COCO JSON cannot carry, and how often.
     """
     lost: Counter[str] = Counter()
-    for name, coco in splits.items():
-        shown = {annotation["image_id"] for annotation in coco["annotations"]}
-        empty = sum(image["id"] not in shown and image.get("labelled", True) for image in coco["images"])
+    for split, coco in splits.items():
+        with_objects = {annotation["image_id"] for annotation in coco["annotations"]}
+        empty = sum(image["id"] not in with_objects and image.get("labelled", True) for image in coco["images"])
         if not all(image.get("labelled", True) for image in coco["images"]):
             lost["images without objects cannot be told from those without labels, and are left out too"] += empty
         lost["objects lose their mark `difficult`; those that did not count are crowds"] += sum(
             annotation.get("difficult", 0) for annotation in coco["annotations"]
         )
-        write_json(folder / "annotations" / f"instances_{name}.json", _content(coco))
+        write_json(folder / "annotations" / f"instances_{split}.json", _content(coco))
     return lost
 
 
@@ -44,6 +44,6 @@ def _content(coco: Coco) -> dict[str, Any]:
 
 def _source_id(image: Image) -> int | str:
     """Return the id that an image had in its own annotations."""
-    given = image.get("source_id", image["id"])
-    number = whole(given)
-    return given if number is None else number
+    source_id = image.get("source_id", image["id"])
+    number = whole(source_id)
+    return source_id if number is None else number

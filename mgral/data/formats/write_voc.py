@@ -22,9 +22,9 @@ def write_voc(folder: Path, splits: Mapping[str, Coco]) -> Counter[str]:
     lost: Counter[str] = Counter()
     for part in ("Annotations", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
-    for name, coco in splits.items():
+    for split, coco in splits.items():
         stems = [PurePosixPath(image["file_name"]).stem for image in coco["images"]]
-        _write(folder / "ImageSets" / "Main" / f"{LISTS[name]}.txt", "".join(f"{stem}\n" for stem in stems))
+        _write(folder / "ImageSets" / "Main" / f"{LISTS[split]}.txt", "".join(f"{stem}\n" for stem in stems))
         classes = {category["id"]: category["name"] for category in coco["categories"]}
         boxes = defaultdict(list)
         for annotation in coco["annotations"]:
@@ -53,12 +53,12 @@ def _xml(image: Image, annotations: Sequence[Annotation], classes: Mapping[int, 
         _add(size, key, str(pixels))
     _add(scene, "segmented", "0")
     for annotation in annotations:
-        found = _add(scene, "object")
-        _add(found, "name", classes[annotation["category_id"]])
-        _add(found, "pose", "Unspecified")
-        _add(found, "truncated", "0")
-        _add(found, "difficult", str(int(bool(annotation["iscrowd"] or annotation.get("difficult", 0)))))
-        box = _add(found, "bndbox")
+        element = _add(scene, "object")
+        _add(element, "name", classes[annotation["category_id"]])
+        _add(element, "pose", "Unspecified")
+        _add(element, "truncated", "0")
+        _add(element, "difficult", str(int(bool(annotation["iscrowd"] or annotation.get("difficult", 0)))))
+        box = _add(element, "bndbox")
         for key, value in zip(("xmin", "ymin", "xmax", "ymax"), _corners(annotation["bbox"]), strict=True):
             _add(box, key, value)
     ElementTree.indent(scene, "\t")

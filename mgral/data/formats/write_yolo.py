@@ -33,7 +33,7 @@ def write_yolo(folder: Path, splits: Mapping[str, Coco], listed: bool = False) -
         images = {image["id"]: image for image in coco["images"]}
         # Keys are lines, so that a box that is there twice is written once, as YOLO's readers take it.
         lines: dict[int, dict[str, None]] = {
-            number: {} for number, image in images.items() if image.get("labelled", True)
+            image_id: {} for image_id, image in images.items() if image.get("labelled", True)
         }
         for annotation in coco["annotations"]:
             if annotation["iscrowd"]:
@@ -43,15 +43,15 @@ def write_yolo(folder: Path, splits: Mapping[str, Coco], listed: bool = False) -
             line = _line(annotation, images[annotation["image_id"]], numbers)
             lost["boxes are there twice, and are written once"] += line in lines[annotation["image_id"]]
             lines[annotation["image_id"]][line] = None
-        for number, found in lines.items():
-            path = folder / label_file(f"images/{split}/{images[number]['file_name']}")
-            path.write_text("".join(found), encoding="utf-8", newline="\n")
+        for image_id, image_lines in lines.items():
+            path = folder / label_file(f"images/{split}/{images[image_id]['file_name']}")
+            path.write_text("".join(image_lines), encoding="utf-8", newline="\n")
         if listed:
             lines_of_list = (f"./images/{split}/{image['file_name']}\n" for image in coco["images"])
             (folder / f"{split}.txt").write_text("".join(lines_of_list), encoding="utf-8", newline="\n")
-    places = {split: f"{split}.txt" if listed else f"images/{split}" for split in splits}
-    tested = {"test": places["test"]} if "test" in places else {}
-    content = {"train": places["train"], "val": tested.get("test", places["train"]), **tested, "names": names}
+    paths = {split: f"{split}.txt" if listed else f"images/{split}" for split in splits}
+    tested = {"test": paths["test"]} if "test" in paths else {}
+    content = {"train": paths["train"], "val": tested.get("test", paths["train"]), **tested, "names": names}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8", newline="\n")
     return lost
@@ -59,7 +59,12 @@ def write_yolo(folder: Path, splits: Mapping[str, Coco], listed: bool = False) -
 
 def _line(annotation: Annotation, image: Image, numbers: Mapping[int, int]) -> str:
     x, y, width, height = annotation["bbox"]
-    across, down = image["width"], image["height"]
-    values = ((x + width / 2) / across, (y + height / 2) / down, width / across, height / down)
+    image_width, image_height = image["width"], image["height"]
+    values = (
+        (x + width / 2) / image_width,
+        (y + height / 2) / image_height,
+        width / image_width,
+        height / image_height,
+    )
     # Nine decimals: a thousandth of a pixel in a picture that is a million pixels wide.
     return " ".join([str(numbers[annotation["category_id"]]), *(f"{value:.9f}" for value in values)]) + "\n"

@@ -103,7 +103,7 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
     pictures = sorted({*listing.train, *listing.test})
     label_files = _label_files(pictures, labels)
     _note_shared(label_files, labels)
-    ids = {name: place for place, name in enumerate(pictures, start=1)}
+    ids = {name: image_id for image_id, name in enumerate(pictures, start=1)}
     boxes = {
         name: _read_labels(name, file, labels)
         for name, file in tracked(label_files.items(), "labels", len(label_files), "file")
@@ -129,9 +129,9 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
 
 def label_file(picture: str) -> str:
     """Return the path of a picture's labels, relative to the root as the picture's is."""
-    before, found, behind = f"/{picture}".rpartition("/images/")
-    place = f"{before}/labels/{behind}" if found else f"/{picture}"
-    return str(PurePosixPath(place[1:]).with_suffix(".txt"))
+    before, separator, after = f"/{picture}".rpartition("/images/")
+    path = f"{before}/labels/{after}" if separator else f"/{picture}"
+    return str(PurePosixPath(path[1:]).with_suffix(".txt"))
 
 
 def _label_files(pictures: Iterable[str], labels: _Labels) -> dict[str, str]:
@@ -205,18 +205,18 @@ def _read_labels(picture: str, name: str, labels: _Labels) -> list[FractionBox] 
     if PurePosixPath(name).parent != PurePosixPath(label_file(picture)).parent:
         labels.findings.repair(BESIDE, str(path))
     boxes: dict[FractionBox, None] = {}
-    for count, line in enumerate(lines, start=1):
+    for line_number, line in enumerate(lines, start=1):
         words = tuple(line.replace("\0", "?").split())
         if not words:
             continue
-        found, repair = read_line(words, labels.listing.names, labels.listing.keypoints)
-        place = f"{path}:{count}"
-        if isinstance(found, Finding):
-            labels.findings.fault(found, f"{place}: {' '.join(words)[:80]}")
-        elif found in boxes:
+        result, repair = read_line(words, labels.listing.names, labels.listing.keypoints)
+        place = f"{path}:{line_number}"
+        if isinstance(result, Finding):
+            labels.findings.fault(result, f"{place}: {' '.join(words)[:80]}")
+        elif result in boxes:
             labels.findings.repair(REPEATED, place)
         else:
-            boxes[found] = None
+            boxes[result] = None
             if repair is POLYGONS:
                 labels.polygons[place] = words
             elif repair:
@@ -245,21 +245,21 @@ def read_line(
     text = "".join(words)
     if "_" in text or not text.isascii() or not all(map(math.isfinite, numbers)):
         return BAD_LINE, None
-    boxed = len(numbers) == 4
+    is_box = len(numbers) == 4
     if keypoints and len(numbers) == 4 + keypoints:
-        boxed, numbers = True, numbers[:4]
+        is_box, numbers = True, numbers[:4]
     elif len(numbers) == 5:
         return PREDICTIONS, None
-    elif not boxed and not keypoints and _is_no_polygon(numbers):
+    elif not is_box and not keypoints and _is_no_polygon(numbers):
         return POSE, None
-    elif not boxed and (len(numbers) < 6 or len(numbers) % 2 or keypoints):
+    elif not is_box and (len(numbers) < 6 or len(numbers) % 2 or keypoints):
         return BAD_LINE, None
     if min(numbers) < -BEYOND or max(numbers) > 1 + BEYOND:
         return NO_FRACTIONS, None
-    if not boxed:
-        across, down = numbers[::2], numbers[1::2]
-        left, top = min(across), min(down)
-        return FractionBox(category, left, top, max(across) - left, max(down) - top), POLYGONS
+    if not is_box:
+        xs, ys = numbers[::2], numbers[1::2]
+        left, top = min(xs), min(ys)
+        return FractionBox(category, left, top, max(xs) - left, max(ys) - top), POLYGONS
     x, y, width, height = numbers
     if width < 0 or height < 0:
         return BAD_LINE, None
@@ -291,8 +291,8 @@ def may_be_keypoints(lines: list[list[float]]) -> bool:
     if len(set(map(len, lines))) != 1:
         return False
     spans = [span for numbers in lines if (span := _span(numbers)) is not None]
-    seen = [span for span in spans if span]
-    telling = median(seen) > SPANNED if seen else len(spans) >= FEWEST
+    positive_spans = [span for span in spans if span]
+    telling = median(positive_spans) > SPANNED if positive_spans else len(spans) >= FEWEST
     return telling and len(spans) >= MOST * len(lines)
 
 
@@ -306,17 +306,17 @@ def _span(numbers: list[float]) -> float | None:
     if len(rest) == 4 and all(abs(a - b + c - d) <= BEYOND for a, b, c, d in (numbers[::2], numbers[1::2])):
         return None  # a turned box: opposite sides are alike
     step = _step(rest)
-    points = [point for point in zip(*(rest[place::step] for place in range(step)), strict=True) if any(point[:2])]
-    found = 0.0
-    for side, (middle, size) in enumerate(((x, width), (y, height))):
-        values = [point[side] for point in points if step == 2 or point[2]]
+    points = [point for point in zip(*(rest[offset::step] for offset in range(step)), strict=True) if any(point[:2])]
+    largest = 0.0
+    for axis, (middle, size) in enumerate(((x, width), (y, height))):
+        values = [point[axis] for point in points if step == 2 or point[2]]
         # A 0, 1 or 2 behind every point tells enough.
-        held = step == 3 or all(abs(value - middle) <= size / 2 + BEYOND for value in values)
-        if not held or abs(middle - 0.5) + size / 2 > 0.5 + BEYOND:
+        contained = step == 3 or all(abs(value - middle) <= size / 2 + BEYOND for value in values)
+        if not contained or abs(middle - 0.5) + size / 2 > 0.5 + BEYOND:
             return None
         if values and size:
-            found = max(found, (max(values) - min(values)) / size)
-    return found
+            largest = max(largest, (max(values) - min(values)) / size)
+    return largest
 
 
 def _note_shared(label_files: Mapping[str, str], labels: _Labels) -> None:

@@ -117,17 +117,17 @@ class _Texts(yaml.BaseLoader):
     """Reads all values as texts, and refuses a key that is there twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        found: dict[Hashable, Any] = super().construct_mapping(node, deep)
-        if len(found) < len(node.value):
+        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
             keys = [key.value for key, _ in node.value]
             raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
-        return found
+        return mapping
 
 
 def class_names(path: str, values: Mapping[Any, Any], findings: Findings) -> dict[int, str]:
     """Return the names of the classes by number; the path is for notes."""
-    given = values.get("names")
-    pairs = list(given.items() if isinstance(given, dict) else enumerate(given) if isinstance(given, list) else ())
+    value = values.get("names")
+    pairs = list(value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ())
     names = {}
     for key, name in pairs:
         number = whole(key)
@@ -141,17 +141,17 @@ def class_names(path: str, values: Mapping[Any, Any], findings: Findings) -> dic
         findings.fault(NO_NAMES, path)
     count = values.get("nc")
     if names and _given(count) and whole(count) not in (len(names), max(names) + 1):
-        found = count if isinstance(count, str) else "no number"
-        findings.fault(OTHER_COUNT, f"{path}: nc is {found[:40]}, and there are {len(names)} names")
+        text = count if isinstance(count, str) else "no number"
+        findings.fault(OTHER_COUNT, f"{path}: nc is {text[:40]}, and there are {len(names)} names")
     return names
 
 
 def keypoint_numbers(path: str, values: Mapping[Any, Any], findings: Findings) -> int | None:
     """Return how many numbers follow the box in each line; None where the labels are no keypoints."""
-    given = values.get("kpt_shape")
-    if not _given(given):
+    numbers = values.get("kpt_shape")
+    if not _given(numbers):
         return None
-    shape = [whole(value) for value in given] if isinstance(given, list) else []
+    shape = [whole(value) for value in numbers] if isinstance(numbers, list) else []
     if len(shape) != 2 or not shape[0] or shape[0] < 0 or shape[1] not in (2, 3):
         findings.fault(BAD_KEYPOINTS, path)
         return None
@@ -197,51 +197,51 @@ class _Places:
 
 
 def _base(root: Path, path: Path, values: Mapping[Any, Any], findings: Findings) -> str:
-    own = os.path.relpath(path.parent, root)
-    given = values.get("path")
-    if not _given(given):
-        return own
-    if not isinstance(given, str):
+    own_folder = os.path.relpath(path.parent, root)
+    value = values.get("path")
+    if not _given(value):
+        return own_folder
+    if not isinstance(value, str):
         findings.fault(OUTSIDE, f"{path}: `path` is no text")
-        return own
-    name = _Places(root, path, own, findings).inside(given, own)
+        return own_folder
+    name = _Places(root, path, own_folder, findings).inside(value, own_folder)
     if name is not None and _exists(root / name) and (root / name).is_dir():
         return name
-    if _exists(path.parent / given):
-        findings.fault(OUTSIDE, f"{path}: path: {given}")
+    if _exists(path.parent / value):
+        findings.fault(OUTSIDE, f"{path}: path: {value}")
     else:
-        findings.repair(OTHER_PATH, f"{path}: {given}")
-    return own
+        findings.repair(OTHER_PATH, f"{path}: {value}")
+    return own_folder
 
 
 def _pictures(split: str, values: Mapping[Any, Any], places: _Places) -> tuple[str, ...]:
-    given = values.get(split)
-    entries = given if isinstance(given, list) else [given] if _given(given) else []
+    value = values.get(split)
+    entries = value if isinstance(value, list) else [value] if _given(value) else []
     names = [entry for entry in entries if isinstance(entry, str) and entry not in NOTHING]
     if not names or len(names) < len(entries):
         places.findings.fault(NO_SPLIT, f"{places.path}: `{split}`")
         return ()
-    found: dict[str, None] = {}
+    pictures: dict[str, None] = {}
     for entry in names:
         for name in _entry_pictures(split, entry.strip(), places):
-            if name in found:
+            if name in pictures:
                 places.findings.repair(LISTED_TWICE, f"{places.path}, `{split}`: {name}")
-            found[name] = None
-    return tuple(found)
+            pictures[name] = None
+    return tuple(pictures)
 
 
 def _entry_pictures(split: str, entry: str, places: _Places) -> Iterator[str]:
-    name, there = places.find(entry, places.base)
+    name, exists = places.find(entry, places.base)
     upwards = entry.replace("\\", "/").startswith("../")
-    if not there and upwards:
+    if not exists and upwards:
         # Roboflow's exports name ../train/images, which is one folder too high.
-        lower, there = places.find(entry[3:], places.base)
-        name = lower if there or name is None else name
-        if there:
+        lower, exists = places.find(entry[3:], places.base)
+        name = lower if exists or name is None else name
+        if exists:
             places.findings.repair(ONE_UP, f"{places.path}, `{split}`: {entry}")
     if name is None:
         places.findings.fault(OUTSIDE, f"{places.path}, `{split}`: {entry}")
-    elif not there:
+    elif not exists:
         places.findings.fault(NO_FOLDER, f"{places.root / name} (of {places.path}, `{split}`)")
     elif (places.root / name).is_dir():
         yield from shown_files(places.root, name, SUFFIXES)
@@ -269,10 +269,10 @@ def _listed_pictures(name: str, places: _Places) -> Iterator[str]:
             continue
         # `./` is the list's own folder; all else begins at `path`, as in Ultralytics.
         bases = (folder, places.base) if entry.startswith("./") else (places.base, folder)
-        found, there = places.find(entry, *bases)
-        if found is None:
+        picture, exists = places.find(entry, *bases)
+        if picture is None:
             places.findings.fault(OUTSIDE, f"{path}:{number}: {entry[:200]}")
-        elif there and (places.root / found).is_dir():
+        elif exists and (places.root / picture).is_dir():
             places.findings.fault(BAD_ENTRY, f"{path}:{number}: {entry[:200]}")
         else:
-            yield found
+            yield picture

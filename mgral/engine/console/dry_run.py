@@ -41,12 +41,14 @@ class DryRun:
     def lines(self) -> list[str]:
         """Return the table."""
         rows = []
-        for rule, most in self.counts.items():
+        for rule, planned in self.counts.items():
             # Of `--until` and the like Snakemake (9.27) counts the jobs behind it too, and names those of the plan.
-            count = self.reasons[rule].total() if self.reasons else most
+            count = self.reasons[rule].total() if self.reasons else planned
             if rule in STEPS and count:
-                why = [reason if n == count else f"{reason} ({n})" for reason, n in self.reasons[rule].most_common()]
-                rows.append((str(count), rule, ", ".join(why), STEPS[rule].summary))
+                reasons = [
+                    reason if n == count else f"{reason} ({n})" for reason, n in self.reasons[rule].most_common()
+                ]
+                rows.append((str(count), rule, ", ".join(reasons), STEPS[rule].summary))
         widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
         table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         return [

@@ -53,12 +53,12 @@ class LogHandler(LogHandlerBase):
     """Folder of the experiment; the Snakefile tells it."""
 
     def __post_init__(self) -> None:
-        given = self.common_settings
-        quiet = {one.name for one in given.quiet or ()}
+        settings = self.common_settings
+        quiet = {option.name for option in settings.quiet or ()}
         self.silent, self.quiet = "ALL" in quiet, bool(quiet & {"ALL", "RULES", "PROGRESS"})
-        self.stream = sys.stdout if given.stdout else sys.stderr
+        self.stream = sys.stdout if settings.stdout else sys.stderr
         self.live: Live | None = None
-        self.dry_run = DryRun() if given.dryrun else None
+        self.dry_run = DryRun() if settings.dryrun else None
         self.times = TimeLeft({}, [])
         self.jobs: dict[int, StartedJob] = {}
         self.running: dict[int, StartedJob] = {}
@@ -80,8 +80,8 @@ class LogHandler(LogHandlerBase):
 
     def expect(self, jobs: Mapping[int, tuple[str, Iterable[int]]], earlier: Iterable[tuple[str, float]]) -> None:
         """Take the jobs of the run, as `TimeLeft` does, and the times of an earlier run."""
-        asked = {number: job for number, job in jobs.items() if job[0] != TARGET}
-        self.times, self.total = TimeLeft(asked, earlier), len(asked)
+        wanted = {number: job for number, job in jobs.items() if job[0] != TARGET}
+        self.times, self.total = TimeLeft(wanted, earlier), len(wanted)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one event."""
@@ -146,17 +146,17 @@ class LogHandler(LogHandlerBase):
         """Note a failure; of a failed group Snakemake names all jobs, most of which were done or not begun."""
         job = self.jobs[number]
         self.running.pop(number, None)
-        words = last_words(job.logs if job.in_group else logs)
+        message = last_words(job.logs if job.in_group else logs)
         logs = logs + self.group_logs if job.in_group else logs
-        self.failed[number] = (job.title, [reason, *words] if reason and words else words, logs, now)
-        if words or not job.in_group:
+        self.failed[number] = (job.title, [reason, *message] if reason and message else message, logs, now)
+        if message or not job.in_group:
             self._print(f"failed: {job.title}", "bold red")
 
     def _say(self, level: int, message: str, now: float) -> None:
         """Print a message of Snakemake's, or of the Snakefile's, that a user must see."""
         if STOPPED.match(message):
             self.stopped = True
-            self.failed = {job: one for job, one in self.failed.items() if now - one[3] > INTERRUPT_SECONDS}
+            self.failed = {job: entry for job, entry in self.failed.items() if now - entry[3] > INTERRUPT_SECONDS}
         self.up_to_date |= message.startswith(UP_TO_DATE)
         if FAILED_JOB.match(message):
             self.covered = message
@@ -175,8 +175,8 @@ class LogHandler(LogHandlerBase):
         headline = ", ".join(filter(None, (f"{len(self.done)}/{self.total} jobs", failed, self._left(now))))
         jobs = [*self.running.copy().values()]
         shown = [(job.title, job.progress, duration(now - job.started)) for job in jobs[:SHOWN_JOBS]]
-        more = [f"  and {len(jobs) - SHOWN_JOBS} more"] if len(jobs) > SHOWN_JOBS else []
-        return [headline, *("  " + "  ".join(filter(None, parts)) for parts in shown), *more]
+        hidden_jobs = [f"  and {len(jobs) - SHOWN_JOBS} more"] if len(jobs) > SHOWN_JOBS else []
+        return [headline, *("  " + "  ".join(filter(None, parts)) for parts in shown), *hidden_jobs]
 
     def _left(self, now: float) -> str:
         running = {number: now - job.started for number, job in self.running.copy().items()}
@@ -201,11 +201,11 @@ class LogHandler(LogHandlerBase):
             return [self.covered]
         if self.dry_run and not self.up_to_date:
             return self.dry_run.lines()
-        last = [output for job in [*self.done.values()][-1:] for output in job.outputs]
-        results = result_lines(self.results, {job.rule for job in self.done.values()}, last)
+        last_outputs = [output for job in [*self.done.values()][-1:] for output in job.outputs]
+        results = result_lines(self.results, {job.rule for job in self.done.values()}, last_outputs)
         if self.up_to_date:
-            nothing = "Nothing to do: all that was asked for is there and up to date."
-            return [nothing, *not_compared(self.results), *results]
+            message = "Nothing to do: all that was asked for is there and up to date."
+            return [message, *not_compared(self.results), *results]
         return (
             ["", f"{number_of(len(self.jobs), 'job')} in {duration(time.time() - self.started)}", *results]
             if self.jobs
@@ -213,15 +213,15 @@ class LogHandler(LogHandlerBase):
         )
 
     def _failures(self) -> list[str]:
-        shown = [one for one in self.failed.values() if one[1]] or [*self.failed.values()]
+        shown = [entry for entry in self.failed.values() if entry[1]] or [*self.failed.values()]
         lines = self.errors.copy()
-        for title, words, logs, _ in shown:
-            places = [f"log: {log}" for log in logs if log.exists()]
-            lines += [f"failed: {title}", *(f"    {line}" for line in (*(words or NO_MESSAGE), *places))]
+        for title, message, logs, _ in shown:
+            log_lines = [f"log: {log}" for log in logs if log.exists()]
+            lines += [f"failed: {title}", *(f"    {line}" for line in (*(message or NO_MESSAGE), *log_lines))]
         waiting = self.total - len(self.jobs) + len(self.failed) - len(shown)
-        kept = f"{waiting} of {self.total} could not run because of this. " if waiting > 0 else ""
+        not_run = f"{waiting} of {self.total} could not run because of this. " if waiting > 0 else ""
         failed = f"{number_of(len(shown), 'job')} failed. " if shown else ""
-        return [*lines, "", f"{failed}{kept}After the cause is removed, {GO_ON}"]
+        return [*lines, "", f"{failed}{not_run}After the cause is removed, {GO_ON}"]
 
     def _print(self, text: str, style: str = "") -> None:
         with suppress(BrokenPipeError):  # such as of `| head`

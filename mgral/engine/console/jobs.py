@@ -38,8 +38,8 @@ class StartedJob:
                 counts = COUNT.findall(file.read().decode(errors="replace"))
         except (OSError, IndexError):  # not begun, or without a log
             return ""
-        what, count = counts[-1] if counts else ("", "")
-        return count if what == self.rule else f"{what} {count}".strip()
+        counted, count = counts[-1] if counts else ("", "")
+        return count if counted == self.rule else f"{counted} {count}".strip()
 
     @property
     def warnings(self) -> list[str]:

@@ -40,13 +40,13 @@ def result_lines(results: Path, rules: Collection[str], outputs: Sequence[str]) 
         # The first is by the labels that the budget counts.
         kinds = dict.fromkeys(row["labels"] for row in ranked)
         by_map = [[row for row in ranked if (row["labels"], row["score"]) == (kind, "map")] for kind in kinds]
-        nothing = nothing_learnt(results)
-        lines += [nothing] if nothing else [*_ranking_lines(by_map[0]), *_other_lines(*by_map)]
-        for table, what in UNUSUAL.items():
+        sentence = nothing_learnt(results)
+        lines += [sentence] if sentence else [*_ranking_lines(by_map[0]), *_other_lines(*by_map)]
+        for table, description in UNUSUAL.items():
             rounds = Counter(row["strategy"] for row in _rows(results / "tables" / f"{table}.csv"))
             if rounds:
-                named = ", ".join(f"{strategy} {count}" for strategy, count in rounds.items())
-                lines.append(f"Rounds in which {what}, see the report: {named}")
+                strategies = ", ".join(f"{strategy} {count}" for strategy, count in rounds.items())
+                lines.append(f"Rounds in which {description}, see the report: {strategies}")
     return lines or [f"Made: {output}" for output in outputs]
 
 
@@ -75,35 +75,37 @@ def _rows(table: Path) -> list[dict[str, str]]:
 
 def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Return mean mAP, the difference to random sampling, and how sure the first place is; three lines at most."""
-    first, seeds = rows[0], int(rows[0]["seeds"])
-    of = f"{seeds} seed{'s' * (seeds > 1)}"
-    lines = [f"mAP, mean of the curve by {first['labels']}, {of}: {_listed(rows, _mean)}"]
+    best, seeds = rows[0], int(rows[0]["seeds"])
+    seeds_text = f"{seeds} seed{'s' * (seeds > 1)}"
+    lines = [f"mAP, mean of the curve by {best['labels']}, {seeds_text}: {_listed(rows, _mean)}"]
     compared = [row for row in rows if row["to_random"]]
     if compared:
-        known = ", with 95 % intervals" * any(interval_in(row, "to_random").known for row in compared)
-        lines.append(f"Points above random sampling{known}: {_listed(compared, _to_random)}")
-    if first["to_best"]:
-        gap = f"{100 * float(first['to_best']):.2f} points"
+        interval_note = ", with 95 % intervals" * any(interval_in(row, "to_random").known for row in compared)
+        lines.append(f"Points above random sampling{interval_note}: {_listed(compared, _to_random)}")
+    if best["to_best"]:
+        gap = f"{100 * float(best['to_best']):.2f} points"
         if gap == "0.00 points":
-            lines.append(f"No difference between {first['strategy']} and {first['best_other']}.")
-        elif first["to_best_clear"] == "True":
-            lines.append(f"{first['strategy']} is clearly ahead of {first['best_other']}, by {gap}.")
+            lines.append(f"No difference between {best['strategy']} and {best['best_other']}.")
+        elif best["to_best_clear"] == "True":
+            lines.append(f"{best['strategy']} is clearly ahead of {best['best_other']}, by {gap}.")
         else:
-            why = "no clear difference" if seeds >= FEWEST_SEEDS else "too few seeds to exclude chance"
-            lines.append(f"{first['strategy']} is {gap} ahead of {first['best_other']}: {why}.")
+            reason = "no clear difference" if seeds >= FEWEST_SEEDS else "too few seeds to exclude chance"
+            lines.append(f"{best['strategy']} is {gap} ahead of {best['best_other']}: {reason}.")
     return lines
 
 
 def _other_lines(rows: Sequence[Mapping[str, str]], *others: Sequence[Mapping[str, str]]) -> Iterator[str]:
     """Yield a line on each other kind of labels by which the strategies, random included, come in another order."""
     order = [row["strategy"] for row in rows]
-    for there in others:
-        if [row["strategy"] for row in there] != order:
-            compared = [row for row in there if row["to_random"]]
-            of = (
-                f"points above random sampling {_listed(compared, _to_random)}" if compared else _listed(there, _mean)
+    for other_rows in others:
+        if [row["strategy"] for row in other_rows] != order:
+            compared = [row for row in other_rows if row["to_random"]]
+            comparison = (
+                f"points above random sampling {_listed(compared, _to_random)}"
+                if compared
+                else _listed(other_rows, _mean)
             )
-            yield f"By labelled {there[0]['labels']} it is different: {of}"
+            yield f"By labelled {other_rows[0]['labels']} it is different: {comparison}"
 
 
 def _listed(rows: Sequence[Mapping[str, str]], words: Callable[[Mapping[str, str]], str]) -> str:
@@ -118,8 +120,8 @@ def _mean(row: Mapping[str, str]) -> str:
 def _to_random(row: Mapping[str, str]) -> str:
     """Write a difference to random sampling in points, with its 95 % interval where there is one."""
     gap, interval = _signed(float(row["to_random"])), interval_in(row, "to_random")
-    words = "no difference" if gap == "0.0" else gap
-    return f"{words} ({_signed(interval.low)} to {_signed(interval.high)})" if interval.known else words
+    text = "no difference" if gap == "0.0" else gap
+    return f"{text} ({_signed(interval.low)} to {_signed(interval.high)})" if interval.known else text
 
 
 def _signed(value: float) -> str:

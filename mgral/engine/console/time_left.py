@@ -15,7 +15,7 @@ class TimeLeft:
     def __init__(self, jobs: Mapping[int, tuple[str, Iterable[int]]], earlier: Iterable[tuple[str, float]]) -> None:
         """Jobs are a rule and the jobs it waits for, by number; earlier times are of rules, in seconds."""
         self.rules = {number: rule for number, (rule, _) in jobs.items()}
-        self.waits = {number: [one for one in before if one in jobs] for number, (_, before) in jobs.items()}
+        self.waits = {number: [job for job in before if job in jobs] for number, (_, before) in jobs.items()}
         self.order = list(TopologicalSorter(self.waits).static_order())
         self.earlier: dict[str, list[float]] = defaultdict(list)
         for rule, seconds in earlier:
@@ -36,7 +36,7 @@ class TimeLeft:
         """
         times = {rule: self._usual(rule) for rule in {*self.earlier, *self.measured}}
         ended, lost = set(done), set(failed)
-        alone, chains = [0.0], {0: 0.0}
+        remaining, chains = [0.0], {0: 0.0}
         unknown = 0
         for number in self.order:
             if lost.intersection((number, *self.waits[number])):
@@ -44,13 +44,13 @@ class TimeLeft:
             elif number not in ended:
                 unknown += self.rules[number] not in times
                 usual = times.get(self.rules[number], 0.0)
-                alone.append(max(0.0, usual - running.get(number, 0.0)))
-                before = max((chains.get(one, 0.0) for one in self.waits[number]), default=0.0)
-                chains[number] = before + alone[-1]
-        seconds = max(sum(alone) / at_once, *chains.values())
-        if len(alone) == 1 or (unknown and seconds < LEAST):
+                remaining.append(max(0.0, usual - running.get(number, 0.0)))
+                start = max((chains.get(job, 0.0) for job in self.waits[number]), default=0.0)
+                chains[number] = start + remaining[-1]
+        seconds = max(sum(remaining) / at_once, *chains.values())
+        if len(remaining) == 1 or (unknown and seconds < LEAST):
             return ""
-        how = "more than" if 10 * unknown >= len(alone) else "about" if seconds > LEAST else "less than"
+        how = "more than" if 10 * unknown >= len(remaining) else "about" if seconds > LEAST else "less than"
         return f"{how} {_rounded(seconds)} left"
 
     def _usual(self, rule: str) -> float:

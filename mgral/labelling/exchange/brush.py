@@ -22,7 +22,7 @@ def around_brush(packed: object, size: tuple[int, int]) -> Corners | None:
         Width and height of the picture, in pixels.
     """
     width, height = size
-    if not isinstance(packed, list) or not all(isinstance(one, int) and 0 <= one < 256 for one in packed):
+    if not isinstance(packed, list) or not all(isinstance(byte, int) and 0 <= byte < 256 for byte in packed):
         return None
     if width * height > LARGEST:
         return None
@@ -55,21 +55,21 @@ class _Bits:
 def _unpack(packed: Sequence[int], expected: int) -> "np.ndarray[tuple[int], np.dtype[np.uint8]] | None":
     bits = _Bits(bytes(packed))
     try:
-        count, word = bits.read(32), bits.read(5) + 1
+        count, word_size = bits.read(32), bits.read(5) + 1
         lengths = [bits.read(4) + 1 for _ in range(4)]
-        if count != expected or word > 8:
+        if count != expected or word_size > 8:
             return None
-        values, at = np.zeros(count, np.uint8), 0
-        while at < count:
+        values, position = np.zeros(count, np.uint8), 0
+        while position < count:
             repeated = bits.read(1)
-            end = at + 1 + bits.read(lengths[bits.read(2)])
+            end = position + 1 + bits.read(lengths[bits.read(2)])
             if end > count:
                 return None
             if repeated:
-                values[at:end] = bits.read(word)
+                values[position:end] = bits.read(word_size)
             else:
-                values[at:end] = [bits.read(word) for _ in range(at, end)]
-            at = end
+                values[position:end] = [bits.read(word_size) for _ in range(position, end)]
+            position = end
     except EOFError:
         return None
     return values

@@ -43,8 +43,8 @@ def read_coco_labels(reading: Reading) -> Content:
 
 def _objects(content: object, key: str) -> list[_Json] | None:
     """Return a list of objects; None where it is none."""
-    found = content.get(key) if isinstance(content, dict) else None
-    return found if isinstance(found, list) and all(isinstance(one, dict) for one in found) else None
+    values = content.get(key) if isinstance(content, dict) else None
+    return values if isinstance(values, list) and all(isinstance(value, dict) for value in values) else None
 
 
 def _read_classes(categories: list[_Json], place: str, reading: Reading) -> dict[_Key, str]:
@@ -63,7 +63,7 @@ def _read_classes(categories: list[_Json], place: str, reading: Reading) -> dict
 def _read_images(
     images: list[_Json], annotations: list[_Json], names: Mapping[_Key, str], place: str, reading: Reading
 ) -> list[Returned]:
-    found: dict[_Key, Returned] = {}
+    pictures: dict[_Key, Returned] = {}
     boxes: dict[_Key, list[Box]] = {}
     for position, image in enumerate(images):
         key, name = identifier(image.get("id")), image.get("file_name")
@@ -72,21 +72,21 @@ def _read_images(
             continue
         width, height = whole(image.get("width")), whole(image.get("height"))
         size = (width, height) if width and height and width > 0 and height > 0 else None
-        if key in found and found[key].file != name:
-            reading.findings.fault(DIFFERENT_PICTURES, f"{place}: image {key}: {found[key].file}, {name}")
-        found[key] = Returned(name, "labelled", (), whole(image.get("mgral_id")), size=size)
+        if key in pictures and pictures[key].file != name:
+            reading.findings.fault(DIFFERENT_PICTURES, f"{place}: image {key}: {pictures[key].file}, {name}")
+        pictures[key] = Returned(name, "labelled", (), whole(image.get("mgral_id")), size=size)
         boxes[key] = []
     for position, annotation in enumerate(annotations):
         key, category = identifier(annotation.get("image_id")), identifier(annotation.get("category_id"))
         here = f"{place}: annotation {annotation.get('id', f'at place {position}')}"
-        if key is None or key not in found or category is None or category not in names:
-            wrong = "category_id" if key in found else "image_id"
-            reading.findings.fault(UNKNOWN, f"{here}: {wrong} {annotation.get(wrong)!r}")
+        if key is None or key not in pictures or category is None or category not in names:
+            wrong_key = "category_id" if key in pictures else "image_id"
+            reading.findings.fault(UNKNOWN, f"{here}: {wrong_key} {annotation.get(wrong_key)!r}")
             continue
-        _add(boxes[key], annotation, names[category], found[key], f"{here} of {found[key].file}", reading)
+        _add(boxes[key], annotation, names[category], pictures[key], f"{here} of {pictures[key].file}", reading)
     return [
-        reading.without_state(Returned(one.file, "labelled", tuple(boxes[key]), one.image, size=one.size))
-        for key, one in found.items()
+        reading.without_state(Returned(picture.file, "labelled", tuple(boxes[key]), picture.image, size=picture.size))
+        for key, picture in pictures.items()
     ]
 
 
@@ -96,19 +96,19 @@ def _add(boxes: list[Box], annotation: _Json, label: str, image: Returned, place
         return
     if flag(annotation.get("iscrowd")):
         reading.findings.repair(CROWDS, place)
-    given, upright = annotation.get("bbox"), True
-    if given in (None, [], [None] * 4, [0] * 4):
-        found = around_mask(annotation.get("segmentation"))
-        corners, upright = (Corners(*found) if found else None), False
+    bbox, upright = annotation.get("bbox"), True
+    if bbox in (None, [], [None] * 4, [0] * 4):
+        mask_box = around_mask(annotation.get("segmentation"))
+        corners, upright = (Corners(*mask_box) if mask_box else None), False
     else:
-        values = [number(value) for value in given] if isinstance(given, list) else []
+        values = [number(value) for value in bbox] if isinstance(bbox, list) else []
         x, y, width, height = values if len(values) == 4 else [None] * 4
         corners = None
         if x is not None and y is not None and width is not None and height is not None:
             corners = Corners(x, y, x + width, y + height)
     turn = _turn(annotation)
     if corners is None or turn is None:
-        reading.findings.fault(NO_NUMBERS, f"{place}: bbox {str(given)[:80]}")
+        reading.findings.fault(NO_NUMBERS, f"{place}: bbox {str(bbox)[:80]}")
         return
     if upright and turn % 360:
         corners, upright = around_turned(corners, centre(corners), turn), False

@@ -48,11 +48,11 @@ def read_cvat(reading: Reading) -> Content:
         for element in root.iterfind("meta//labels/label/name"):
             classes[(element.text or "").strip()] = None
         project = root.findtext("meta/mgral/project") or project
-        by = (root.findtext("meta/*/assignee/username") or "").strip()
-        at = (root.findtext("meta/job/updated") or "").strip()
-        read = (_read_image(image, by, at, place, reading) for image in root.iterfind("image"))
-        labels += [found for found in read if found]
-    return Content(labels, [one for one in classes if one], project)
+        person = (root.findtext("meta/*/assignee/username") or "").strip()
+        time = (root.findtext("meta/job/updated") or "").strip()
+        returned = (_read_image(image, person, time, place, reading) for image in root.iterfind("image"))
+        labels += [label for label in returned if label]
+    return Content(labels, [class_name for class_name in classes if class_name], project)
 
 
 def _read_image(image: ElementTree.Element, by: str, at: str, place: str, reading: Reading) -> Returned | None:
@@ -61,8 +61,8 @@ def _read_image(image: ElementTree.Element, by: str, at: str, place: str, readin
         reading.findings.fault(NO_PICTURE, f"{place}: image {image.get('id')}")
         return None
     width, height = whole(image.get("width")), whole(image.get("height"))
-    own = (width, height) if width and height and width > 0 and height > 0 else None
-    size = own or reading.size_of(name)
+    stated_size = (width, height) if width and height and width > 0 and height > 0 else None
+    size = stated_size or reading.size_of(name)
     boxes: list[Box] = []
     sources = set()
     for position, shape in enumerate(image, start=1):
@@ -76,7 +76,7 @@ def _read_image(image: ElementTree.Element, by: str, at: str, place: str, readin
             reading.findings.fault(NO_NUMBERS if shape.tag in _KINDS else NO_BOX, here)
         elif upright or reading.takes_shape(here):
             reading.add_box(boxes, shape.get("label"), corners, size, here)
-    returned = Returned(name, "labelled", tuple(boxes), whole(image.get("mgral_id")), by, at, size=own)
+    returned = Returned(name, "labelled", tuple(boxes), whole(image.get("mgral_id")), by, at, size=stated_size)
     return reading.without_state(returned, automatic=sources == {AUTOMATIC})
 
 
@@ -111,5 +111,5 @@ def _outline(shape: ElementTree.Element) -> tuple[Corners | None, bool]:
 
 def _around_points(text: str) -> Corners | None:
     points = [tuple(map(number, pair.split(","))) for pair in text.split(";")]
-    found = [(x, y) for x, y in (pair for pair in points if len(pair) == 2) if x is not None and y is not None]
-    return around(found) if len(found) == len(points) else None
+    valid = [(x, y) for x, y in (pair for pair in points if len(pair) == 2) if x is not None and y is not None]
+    return around(valid) if len(valid) == len(points) else None

@@ -96,14 +96,14 @@ def export_labels(
     # VOC's pictures are all in one folder.
     for group in [[*images, *audit]] if format == "voc" else splits.values():
         checked(group, classes, format).raise_faults("the labelled set", "")
-    cocos = {split: as_coco(found, classes) for split, found in splits.items()}
+    cocos = {split: as_coco(split_images, classes) for split, split_images in splits.items()}
     with atomic_path(folder) as partial:
         partial.mkdir()
-        for split, found in splits.items() if pictures != "none" else ():
-            place = partial / FORMATS[format].pictures.format(split=split)
-            place.mkdir(parents=True, exist_ok=True)
-            for one in tracked(found, f"pictures {split}", len(found), "image"):
-                (link_or_copy if pictures == "link" else shutil.copyfile)(one.path, place / one.name)
+        for split, split_images in splits.items() if pictures != "none" else ():
+            picture_folder = partial / FORMATS[format].pictures.format(split=split)
+            picture_folder.mkdir(parents=True, exist_ok=True)
+            for image in tracked(split_images, f"pictures {split}", len(split_images), "image"):
+                (link_or_copy if pictures == "link" else shutil.copyfile)(image.path, picture_folder / image.name)
         if format == "yolo":
             return +write_yolo(partial, cocos, listed=True)
         return +(write_coco if format == "coco" else write_voc)(partial, cocos)
@@ -123,28 +123,28 @@ def checked(pictures: Iterable[LabelledPicture], classes: Sequence[str], format:
     findings = Findings()
     pictures = list(pictures)
     by_stem, suffixes = format in ("yolo", "voc"), FORMATS[format].suffixes if format else ("",)
-    names = Counter(one.name.casefold() for one in pictures)
-    stems = Counter(PurePosixPath(one.name).stem.casefold() for one in pictures)
+    names = Counter(picture.name.casefold() for picture in pictures)
+    stems = Counter(PurePosixPath(picture.name).stem.casefold() for picture in pictures)
     for name in classes:
         if not name.strip() or not name.isprintable():
             findings.fault(BAD_NAME, f"class {name!r}")
-    for one in pictures:
-        if not one.name.strip(".") or not one.name.isprintable() or {"/", "\\"} & set(one.name):
-            findings.fault(BAD_NAME, one.name)
-        if names[one.name.casefold()] > 1:
-            findings.fault(SAME_NAME, f"{one.name} ({one.path})")
-        elif by_stem and stems[PurePosixPath(one.name).stem.casefold()] > 1:
-            findings.fault(SAME_STEM, f"{one.name} ({one.path})")
-        if not one.name.lower().endswith(suffixes):
-            findings.fault(NO_SUFFIX, one.name)
-        for box in one.boxes:
-            place = f"{one.name}: {box.label} " + " ".join(f"{value:g}" for value in box[:4])
+    for picture in pictures:
+        if not picture.name.strip(".") or not picture.name.isprintable() or {"/", "\\"} & set(picture.name):
+            findings.fault(BAD_NAME, picture.name)
+        if names[picture.name.casefold()] > 1:
+            findings.fault(SAME_NAME, f"{picture.name} ({picture.path})")
+        elif by_stem and stems[PurePosixPath(picture.name).stem.casefold()] > 1:
+            findings.fault(SAME_STEM, f"{picture.name} ({picture.path})")
+        if not picture.name.lower().endswith(suffixes):
+            findings.fault(NO_SUFFIX, picture.name)
+        for box in picture.boxes:
+            description = f"{picture.name}: {box.label} " + " ".join(f"{value:g}" for value in box[:4])
             if box.label not in classes:
-                findings.fault(UNKNOWN_CLASS, place)
+                findings.fault(UNKNOWN_CLASS, description)
             if not all(map(math.isfinite, box[:4])) or box.width < 0 or box.height < 0:
-                findings.fault(NOT_FINITE, place)
-            elif _overhang(box, one.width, one.height) > ROUNDING:
-                findings.fault(BEYOND, f"{place} in {one.width} x {one.height}")
+                findings.fault(NOT_FINITE, description)
+            elif _overhang(box, picture.width, picture.height) > ROUNDING:
+                findings.fault(BEYOND, f"{description} in {picture.width} x {picture.height}")
     return findings
 
 

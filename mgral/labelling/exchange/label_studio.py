@@ -54,7 +54,7 @@ def read_label_studio(reading: Reading) -> Content:
 
     Of one person's annotations of a picture, the latest is returned.
     """
-    found: list[Returned] = []
+    entries: list[Returned] = []
     projects: Counter[str] = Counter()
     for name in reading.source.ending(".json"):
         tasks, place = reading.json(name), reading.source.place(name)
@@ -74,11 +74,11 @@ def read_label_studio(reading: Reading) -> Content:
             data = task.get("data")
             if isinstance(data, dict) and is_text(data.get("mgral_project")):
                 projects[data["mgral_project"]] += 1
-            found += _read_task(task, f"{place}: task {task.get('id', f'at place {position}')}", reading)
+            entries += _read_task(task, f"{place}: task {task.get('id', f'at place {position}')}", reading)
     if len(projects) > 1:
         reading.findings.fault(SEVERAL_PROJECTS, f"{reading.source.path}: {', '.join(sorted(projects))}")
-    labels = _latest(found)
-    classes = dict.fromkeys(box.label for one in labels for box in one.boxes)
+    labels = _latest(entries)
+    classes = dict.fromkeys(box.label for entry in labels for box in entry.boxes)
     return Content(labels, list(classes), next(iter(projects), None))
 
 
@@ -89,24 +89,24 @@ def _read_task(task: _Json, place: str, reading: Reading) -> list[Returned]:
         reading.findings.fault(NO_PICTURE, place)
         return []
     image, place = whole(data.get("mgral_id")), f"{place} ({file})"
-    given = _objects(task, "annotations")
-    if "completions" in task or given != (task.get("annotations") or []):  # some exports have only their numbers
+    objects = _objects(task, "annotations")
+    if "completions" in task or objects != (task.get("annotations") or []):  # some exports have only their numbers
         reading.findings.fault(NO_ANNOTATIONS, place)
         return []
-    done = [_read_annotation(one, file, image, place, reading) for one in given]
+    entries = [_read_annotation(annotation, file, image, place, reading) for annotation in objects]
     drafts = task.get("drafts")
-    begun = [one if isinstance(one, dict) else {} for one in drafts] if isinstance(drafts, list) else []
-    for draft in begun:
-        if draft.get("annotation") is not None or (done and not draft):
+    draft_objects = [draft if isinstance(draft, dict) else {} for draft in drafts] if isinstance(drafts, list) else []
+    for draft in draft_objects:
+        if draft.get("annotation") is not None or (entries and not draft):
             reading.findings.repair(BEGUN_AGAIN, place)
         else:
-            by = _person(draft.get("user"))
-            done.append(Returned(file, "draft", (), image, by, _moment(draft), number(draft.get("lead_time"))))
-    return done or [Returned(file, "untouched", (), image)]
+            person = _person(draft.get("user"))
+            entries.append(Returned(file, "draft", (), image, person, _moment(draft), number(draft.get("lead_time"))))
+    return entries or [Returned(file, "untouched", (), image)]
 
 
 def _read_annotation(annotation: _Json, file: str, image: int | None, place: str, reading: Reading) -> Returned:
-    by, at, seconds = (
+    person, moment, seconds = (
         _person(annotation.get("completed_by")),
         _moment(annotation),
         number(annotation.get("lead_time")),
@@ -114,13 +114,13 @@ def _read_annotation(annotation: _Json, file: str, image: int | None, place: str
     if seconds is not None and seconds < 0:
         seconds = None
     if annotation.get("was_cancelled"):
-        return Returned(file, "skipped", (), image, by, at, seconds, _reason(annotation))
+        return Returned(file, "skipped", (), image, person, moment, seconds, _reason(annotation))
     result = annotation.get("result")
-    if not isinstance(result, list) or not all(isinstance(one, dict) for one in result):
-        reading.findings.fault(NO_RESULT, f"{place}, by {by or 'nobody named'}")
+    if not isinstance(result, list) or not all(isinstance(region, dict) for region in result):
+        reading.findings.fault(NO_RESULT, f"{place}, by {person or 'nobody named'}")
         result = []
-    boxes, size = _read_boxes(result, file, f"{place}, by {by or 'nobody named'}", reading)
-    return Returned(file, "labelled" if boxes else "empty", tuple(boxes), image, by, at, seconds, size=size)
+    boxes, size = _read_boxes(result, file, f"{place}, by {person or 'nobody named'}", reading)
+    return Returned(file, "labelled" if boxes else "empty", tuple(boxes), image, person, moment, seconds, size=size)
 
 
 def _read_boxes(
@@ -142,11 +142,13 @@ def _read_boxes(
     for (region, _), parts in regions.items():
         here = f"{place}: region {region}"
         width, height = (whole(number(parts[0].get(f"original_{side}"))) for side in ("width", "height"))
-        own = (width, height) if width and height and width > 0 and height > 0 else None
-        size = size or own
-        if size is not None and own is not None and own != size:
-            reading.findings.fault(SEVERAL_SIZES, f"{here}: {own[0]} x {own[1]}, and {size[0]} x {size[1]}")
-        elif (pixels := own or reading.size_of(file)) is None:
+        stated_size = (width, height) if width and height and width > 0 and height > 0 else None
+        size = size or stated_size
+        if size is not None and stated_size is not None and stated_size != size:
+            reading.findings.fault(
+                SEVERAL_SIZES, f"{here}: {stated_size[0]} x {stated_size[1]}, and {size[0]} x {size[1]}"
+            )
+        elif (pixels := stated_size or reading.size_of(file)) is None:
             reading.lacks_size(here)
         elif number(parts[0].get("image_rotation") or 0) != 0:
             reading.findings.fault(TURNED_PICTURE, here)
@@ -156,11 +158,11 @@ def _read_boxes(
 
 
 def _add_region(boxes: list[Box], parts: list[_Json], size: tuple[int, int], place: str, reading: Reading) -> None:
-    given = [part["value"][key] for part in parts for key in part["value"] if key.endswith("labels")]
+    label_values = [part["value"][key] for part in parts for key in part["value"] if key.endswith("labels")]
     labels = {
         str(label)
-        for one in given
-        for label in (one if isinstance(one, list) else [one])
+        for value in label_values
+        for label in (value if isinstance(value, list) else [value])
         if isinstance(label, str | int)
     }
     outline, place = _outline(parts[0]["value"], size), f"{place}, {parts[0].get('type')}"
@@ -180,15 +182,15 @@ class _Outline(NamedTuple):
 
 def _outline(value: _Json, size: tuple[int, int]) -> _Outline | Finding:
     """Return the box around a shape in pixels, or what is wrong with it; its numbers are percent of the picture."""
-    across, down = size[0] / 100, size[1] / 100
+    x_scale, y_scale = size[0] / 100, size[1] / 100
     if "rle" in value:
-        found = around_brush(value["rle"], size)
-        return NO_BOX if found is None else _Outline(found, False)
+        corners = around_brush(value["rle"], size)
+        return NO_BOX if corners is None else _Outline(corners, False)
     if "points" in value:
         pairs = value["points"] if isinstance(value["points"], list) else []
-        numbers = [[number(one) for one in pair] if isinstance(pair, list) else [] for pair in pairs]
+        numbers = [[number(coordinate) for coordinate in pair] if isinstance(pair, list) else [] for pair in pairs]
         points = [
-            (x * across, y * down)
+            (x * x_scale, y * y_scale)
             for x, y in (pair for pair in numbers if len(pair) == 2)
             if x is not None and y is not None
         ]
@@ -200,7 +202,7 @@ def _outline(value: _Json, size: tuple[int, int]) -> _Outline | Finding:
     turn = number(value.get("rotation") or 0)
     if x is None or y is None or width is None or height is None or turn is None or width < 0 or height < 0:
         return NO_NUMBERS
-    x, y, width, height = x * across, y * down, width * across, height * down
+    x, y, width, height = x * x_scale, y * y_scale, width * x_scale, height * y_scale
     if "radiusX" in value:
         return _Outline(around_ellipse(x, y, (width, height), turn), False)
     box = Corners(x, y, x + width, y + height)
@@ -209,39 +211,39 @@ def _outline(value: _Json, size: tuple[int, int]) -> _Outline | Finding:
 
 def _picture(data: _Json) -> str | None:
     """Return the path of a task's picture as labelling tools serve it, without the server; None where it has none."""
-    given = data.get("image")
-    if not isinstance(given, str):
-        likely = [
+    path = data.get("image")
+    if not isinstance(path, str):
+        candidates = [
             text
             for text in data.values()
             if isinstance(text, str) and any(part.lower().endswith(SUFFIXES) for part in text.split("?"))
         ]
-        given = likely[0] if len(likely) == 1 else None
-    if given is None or not is_text(given) or given.startswith("data:"):
+        path = candidates[0] if len(candidates) == 1 else None
+    if path is None or not is_text(path) or path.startswith("data:"):
         return None
-    if given.startswith(SERVED):
+    if path.startswith(SERVED):
         try:
-            address = urlsplit(given)
+            address = urlsplit(path)
         except ValueError:  # such as http://[server/a.jpg
             return None
-        local = parse_qs(address.query).get("d")
-        given = local[0] if local else unquote(address.path).lstrip("/")
-    elif "://" in given:  # a bucket, whose name is no part of the path
-        given = given.partition("://")[2].partition("/")[2]
-    return given or None
+        local_paths = parse_qs(address.query).get("d")
+        path = local_paths[0] if local_paths else unquote(address.path).lstrip("/")
+    elif "://" in path:  # a bucket, whose name is no part of the path
+        path = path.partition("://")[2].partition("/")[2]
+    return path or None
 
 
 def _objects(values: _Json, key: str) -> list[_Json]:
-    found = values.get(key)
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    items = values.get(key)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _person(value: object) -> str:
     """Return who labelled: an email address, a name or a number, as the export has it; empty where it has none."""
     if isinstance(value, dict):
         value = next((value[key] for key in ("email", "username", "id") if value.get(key) not in (None, "")), "")
-    found = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    return found if is_text(found) else ""
+    person = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    return person if is_text(person) else ""
 
 
 def _moment(values: _Json) -> str:
@@ -258,15 +260,15 @@ def _moment(values: _Json) -> str:
 def _reason(annotation: _Json) -> str:
     """Return why a task was skipped: comments, and texts and choices of the annotation."""
     comments = annotation.get("comments")
-    texts = [one.get("text") for one in _objects(annotation, "comments")] or [comments]
+    texts = [comment.get("text") for comment in _objects(annotation, "comments")] or [comments]
     for value in (result.get("value") for result in _objects(annotation, "result")):
         texts += [part for key in ("text", "choices") for part in _texts(value, key)]
     return "; ".join(text.strip() for text in texts if isinstance(text, str) and is_text(text))
 
 
 def _texts(value: object, key: str) -> list[object]:
-    found = value.get(key) if isinstance(value, dict) else None
-    return found if isinstance(found, list) else [found]
+    content = value.get(key) if isinstance(value, dict) else None
+    return content if isinstance(content, list) else [content]
 
 
 def _latest(found: Sequence[Returned]) -> list[Returned]:
@@ -274,14 +276,14 @@ def _latest(found: Sequence[Returned]) -> list[Returned]:
 
     An untouched entry is returned only if its picture has no other entry. Labels without a person are all returned.
     """
-    kept: dict[tuple[object, ...], Returned] = {}
-    touched = {one.image or one.file for one in found if one.state != "untouched"}
-    for place, one in enumerate(found):
-        picture = one.image or one.file
-        if one.state == "untouched" and picture in touched:
+    latest: dict[tuple[object, ...], Returned] = {}
+    touched_pictures = {entry.image or entry.file for entry in found if entry.state != "untouched"}
+    for position, entry in enumerate(found):
+        picture = entry.image or entry.file
+        if entry.state == "untouched" and picture in touched_pictures:
             continue
-        key = (picture, one.by) if one.by or one.state == "untouched" else (picture, place)
-        before = kept.get(key)
-        if before is None or (one.state != "draft", one.at) >= (before.state != "draft", before.at):
-            kept[key] = one
-    return list(kept.values())
+        key = (picture, entry.by) if entry.by or entry.state == "untouched" else (picture, position)
+        previous = latest.get(key)
+        if previous is None or (entry.state != "draft", entry.at) >= (previous.state != "draft", previous.at):
+            latest[key] = entry
+    return list(latest.values())

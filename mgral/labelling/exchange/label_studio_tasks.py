@@ -74,8 +74,8 @@ def label_config(classes: Sequence[str]) -> str:
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", {"name": "image", "value": "$image", "zoom": "true"})
     labels = ElementTree.SubElement(view, "RectangleLabels", {"name": "label", "toName": "image"})
-    for place, name in enumerate(classes):
-        red, green, blue = colorsys.hsv_to_rgb(place * 0.618 % 1, 0.75, 0.85)  # far apart, for any number of classes
+    for index, name in enumerate(classes):
+        red, green, blue = colorsys.hsv_to_rgb(index * 0.618 % 1, 0.75, 0.85)  # far apart, for any number of classes
         colour = f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
         ElementTree.SubElement(labels, "Label", {"value": name, "background": colour})
     ElementTree.indent(view)

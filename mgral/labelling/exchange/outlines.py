@@ -16,8 +16,8 @@ class Corners(NamedTuple):
 
 def around(points: Sequence[tuple[float, float]]) -> Corners:
     """Return the box around one point or more."""
-    across, down = zip(*points, strict=True)
-    return Corners(min(across), min(down), max(across), max(down))
+    xs, ys = zip(*points, strict=True)
+    return Corners(min(xs), min(ys), max(xs), max(ys))
 
 
 def around_turned(box: Corners, pivot: tuple[float, float], degrees: float) -> Corners:
@@ -30,9 +30,9 @@ def around_turned(box: Corners, pivot: tuple[float, float], degrees: float) -> C
 def around_ellipse(x: float, y: float, radii: tuple[float, float], degrees: float) -> Corners:
     """Return the box around an ellipse, given its centre, its radii along x and y, and its turn clockwise."""
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    across = math.hypot(radii[0] * cosine, radii[1] * sine)
-    down = math.hypot(radii[0] * sine, radii[1] * cosine)
-    return Corners(x - across, y - down, x + across, y + down)
+    half_width = math.hypot(radii[0] * cosine, radii[1] * sine)
+    half_height = math.hypot(radii[0] * sine, radii[1] * cosine)
+    return Corners(x - half_width, y - half_height, x + half_width, y + half_height)
 
 
 def centre(box: Corners) -> tuple[float, float]:

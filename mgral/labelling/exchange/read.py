@@ -91,26 +91,26 @@ def read_labels(
     InputError
         Where nothing can be read, or the format cannot be found out.
     """
-    place = labels_at(path)
-    with open_source(place) as source:
-        found = format or _format_of(source)
-        if not source.ending(*_SUFFIXES[found]):
-            raise InputError(f"{path} contains no {found} file; name the right format, or another file")
-        if source.single and found == "yolo":
+    labels_path = labels_at(path)
+    with open_source(labels_path) as source:
+        kind = format or _format_of(source)
+        if not source.ending(*_SUFFIXES[kind]):
+            raise InputError(f"{path} contains no {kind} file; name the right format, or another file")
+        if source.single and kind == "yolo":
             raise InputError(f"{path}: YOLO labels are several files; name their folder or archive")
         reading = Reading(source, size_of, sent, shapes, empty, leave_out_unknown, today)
-        content = READERS[found](reading)
+        content = READERS[kind](reading)
     if not content.labels and not reading.findings.faults:
         reading.findings.repair(NO_LABELS, str(path))
-    if found in ("coco", "cvat") and _are_fractions(content.labels):
+    if kind in ("coco", "cvat") and _are_fractions(content.labels):
         reading.findings.fault(FRACTIONS, str(path))
-    classes = dict.fromkeys([*content.classes, *(box.label for one in content.labels for box in one.boxes)])
-    return ReturnedFile(place, found, tuple(content.labels), tuple(classes), content.project, reading.findings)
+    classes = dict.fromkeys([*content.classes, *(box.label for entry in content.labels for box in entry.boxes)])
+    return ReturnedFile(labels_path, kind, tuple(content.labels), tuple(classes), content.project, reading.findings)
 
 
 def _are_fractions(labels: Sequence[Returned]) -> bool:
     """Return whether all boxes lie in the first pixel of pictures that have more than a few."""
-    boxes = [box for one in labels if one.size is None or min(one.size) > SMALL for box in one.boxes]
+    boxes = [box for entry in labels if entry.size is None or min(entry.size) > SMALL for box in entry.boxes]
     return (
         any(side % 1 for box in boxes for side in box[:4])
         and max(max(box.x + box.width, box.y + box.height) for box in boxes) <= 1
@@ -123,20 +123,20 @@ def labels_at(path: Path) -> Path:
 
 
 def _format_of(source: Source) -> FormatName:
-    found: dict[FormatName, str] = {}
+    kinds: dict[FormatName, str] = {}
     for name in source.names:
         kind = _kind_of(name, source)
         if kind is not None:
-            found.setdefault(kind, name)
-    if not found:
+            kinds.setdefault(kind, name)
+    if not kinds:
         raise InputError(
             f"{source.path} contains no labels of a known format; export Label Studio's JSON, CVAT for images 1.1, "
             f"COCO, YOLO with data.yaml, or VOC, or name the format: {', '.join(READERS)}"
         )
-    if len(found) > 1:
-        which = ", ".join(f"{kind} ({name})" for kind, name in found.items())
-        raise InputError(f"{source.path} contains labels of several formats: {which}; name one of them")
-    return next(iter(found))
+    if len(kinds) > 1:
+        listed = ", ".join(f"{kind} ({name})" for kind, name in kinds.items())
+        raise InputError(f"{source.path} contains labels of several formats: {listed}; name one of them")
+    return next(iter(kinds))
 
 
 def _as_utf8(content: bytes) -> bytes:
@@ -149,7 +149,7 @@ def _kind_of(name: str, source: Source) -> FormatName | None:
     """Return the format that a file is a part of, if of any."""
     suffix = PurePosixPath(name).suffix.lower()
     if PurePosixPath(name).name in CLASS_LISTS:
-        return None if any(other.lower().endswith(".xml") for other in source.names) else "yolo"
+        return None if any(other_name.lower().endswith(".xml") for other_name in source.names) else "yolo"
     if suffix not in (".json", ".xml", ".yaml", ".yml") and not source.single:
         return None
     try:

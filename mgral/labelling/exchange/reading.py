@@ -170,21 +170,21 @@ class Reading:
 
 def same_boxes(first: Sequence[Box], second: Sequence[Box]) -> bool:
     """Return whether two lists have the same boxes: the same classes, and corners that differ by at most `SAME`."""
-    left = list(second)
-    if len(first) != len(left):
+    remaining = list(second)
+    if len(first) != len(remaining):
         return False
     for box in first:
-        twin = next((other for other in left if _is_same(box, other)), None)
+        twin = next((candidate for candidate in remaining if _is_same(box, candidate)), None)
         if twin is None:
             return False
-        left.remove(twin)
+        remaining.remove(twin)
     return True
 
 
 def _is_same(first: Box, second: Box) -> bool:
     return first.label == second.label and all(
-        abs(one - other) <= SAME
-        for one, other in (
+        abs(edge - other_edge) <= SAME
+        for edge, other_edge in (
             (first.x, second.x),
             (first.y, second.y),
             (first.x + first.width, second.x + second.width),

@@ -63,9 +63,9 @@ def check_tasks(batch: Batch, format: FormatName) -> None:
         if not text.isprintable():
             findings.fault(BAD_NAME, f"project {text!r}")
     for task in batch.tasks:
-        for found in task.boxes:
-            if not 0 <= found.score <= 1:
-                findings.fault(BAD_SCORE, f"{task.name}: {found.box.label}, {found.score}")
+        for found_box in task.boxes:
+            if not 0 <= found_box.score <= 1:
+                findings.fault(BAD_SCORE, f"{task.name}: {found_box.box.label}, {found_box.score}")
     findings.raise_faults("the batch", "")
 
 
@@ -77,7 +77,7 @@ def _cut(task: Task) -> Task:
 
 
 def _picture(task: Task) -> LabelledPicture:
-    boxes = tuple(found.box for found in task.boxes)
+    boxes = tuple(found_box.box for found_box in task.boxes)
     return LabelledPicture(task.image, task.path, task.name, task.width, task.height, boxes)
 
 
@@ -85,9 +85,9 @@ def _write_cvat(folder: Path, batch: Batch, pictures: Sequence[LabelledPicture])
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
     meta = ElementTree.SubElement(root, "meta")
-    own = ElementTree.SubElement(meta, "mgral")
-    ElementTree.SubElement(own, "project").text = batch.project
-    ElementTree.SubElement(own, "round").text = str(batch.round)
+    mgral_element = ElementTree.SubElement(meta, "mgral")
+    ElementTree.SubElement(mgral_element, "project").text = batch.project
+    ElementTree.SubElement(mgral_element, "round").text = str(batch.round)
     task = ElementTree.SubElement(meta, "task")
     ElementTree.SubElement(task, "name").text = f"{batch.title}, round {batch.round}"
     labels = ElementTree.SubElement(task, "labels")
@@ -132,11 +132,14 @@ def _write_yolo(folder: Path, batch: Batch, pictures: Sequence[LabelledPicture])
 
 def _write_voc(folder: Path, batch: Batch, pictures: Sequence[LabelledPicture]) -> None:
     # The last pixel of a picture is number `width`: strict tools call what lies behind it beyond the picture.
-    within = [
-        replace(one, boxes=tuple(filter(None, (cut_to(box, one.width - 1, one.height - 1) for box in one.boxes))))
-        for one in pictures
+    cut_pictures = [
+        replace(
+            picture,
+            boxes=tuple(filter(None, (cut_to(box, picture.width - 1, picture.height - 1) for box in picture.boxes))),
+        )
+        for picture in pictures
     ]
-    write_voc(folder, {"train": as_coco(within, batch.classes)})
+    write_voc(folder, {"train": as_coco(cut_pictures, batch.classes)})
 
 
 _WRITERS: dict[FormatName, Callable[[Path, Batch, Sequence[LabelledPicture]], None]] = {

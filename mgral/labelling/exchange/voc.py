@@ -26,17 +26,17 @@ def read_voc_labels(reading: Reading) -> Content:
     labels: list[Returned] = []
     for name in reading.source.ending(".xml"):
         place, content = reading.source.place(name), reading.content(name)
-        found = None if content is None else parse_annotation(content, place, reading.findings)
-        if found is None:
+        annotation = None if content is None else parse_annotation(content, place, reading.findings)
+        if annotation is None:
             continue
-        picture = _picture(found.file_name, name, reading)
-        own = found.size if min(found.size) > 0 else None
+        picture = _picture(annotation.file_name, name, reading)
+        stated_size = annotation.size if min(annotation.size) > 0 else None
         boxes: list[Box] = []
-        for position, one in enumerate(found.objects, start=1):
-            corners = Corners(*(value - 1 for value in one.corners))
-            size = own or reading.size_of(picture)
-            reading.add_box(boxes, one.name, corners, size, f"{place}: object {position}, {one.name}")
-        labels.append(reading.without_state(Returned(picture, "labelled", tuple(boxes), size=own)))
+        for position, voc_object in enumerate(annotation.objects, start=1):
+            corners = Corners(*(value - 1 for value in voc_object.corners))
+            size = stated_size or reading.size_of(picture)
+            reading.add_box(boxes, voc_object.name, corners, size, f"{place}: object {position}, {voc_object.name}")
+        labels.append(reading.without_state(Returned(picture, "labelled", tuple(boxes), size=stated_size)))
     return Content(labels, _classes(reading))
 
 
@@ -45,17 +45,17 @@ def _picture(given: str, name: str, reading: Reading) -> str:
 
     A name without folders is one of the XML file's own folder, which in VOC's layout is below Annotations.
     """
-    own = str(PurePosixPath(name).with_suffix(""))
-    named = PurePosixPath(given.replace("\\", "/"))
-    if not given or named.stem == PurePosixPath(own).name:
+    without_suffix = str(PurePosixPath(name).with_suffix(""))
+    named_path = PurePosixPath(given.replace("\\", "/"))
+    if not given or named_path.stem == PurePosixPath(without_suffix).name:
         folders = PurePosixPath(name).parent.parts
-        below = folders[folders.index(ANNOTATIONS) + 1 :] if ANNOTATIONS in folders else folders
-        return "/".join((*below, given)) if given and given == named.name else given or own
-    if reading.size_of(own) is None:
+        subfolders = folders[folders.index(ANNOTATIONS) + 1 :] if ANNOTATIONS in folders else folders
+        return "/".join((*subfolders, given)) if given and given == named_path.name else given or without_suffix
+    if reading.size_of(without_suffix) is None:
         return given
     if reading.size_of(given) is not None:
         reading.findings.fault(OTHER_PICTURE, f"{reading.source.place(name)}: {given}")
-    return own
+    return without_suffix
 
 
 def _classes(reading: Reading) -> list[str]:

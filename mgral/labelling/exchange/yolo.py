@@ -61,19 +61,19 @@ def read_yolo_labels(reading: Reading) -> Content:
 
 def _read_classes(reading: Reading) -> _Classes:
     source, findings = reading.source, reading.findings
-    found = []
+    yamls = []
     for name in source.ending(*_YAMLS):
         content = reading.content(name)
         values = parse_yaml(content, source.place(name), findings) if content is not None else {}
         if "names" in values:
-            found.append((source.place(name), values))
-    if len(found) > 1:
-        findings.fault(SEVERAL_LISTS, ", ".join(place for place, _ in found))
+            yamls.append((source.place(name), values))
+    if len(yamls) > 1:
+        findings.fault(SEVERAL_LISTS, ", ".join(place for place, _ in yamls))
     lists = [name for name in source.names if PurePosixPath(name).name in CLASS_LISTS]
-    if found:
-        place, values = found[0]
-        own = values.get("mgral")
-        project = own.get("project") if isinstance(own, dict) else None
+    if yamls:
+        place, values = yamls[0]
+        mgral_values = values.get("mgral")
+        project = mgral_values.get("project") if isinstance(mgral_values, dict) else None
         names = dict(sorted(class_names(place, values, findings).items()))
         for name in lists:
             if _class_list(name, reading) != [*names.values()]:
@@ -82,17 +82,17 @@ def _read_classes(reading: Reading) -> _Classes:
     if not lists:
         findings.fault(NO_CLASSES, str(source.path))
         return _Classes({}, None)
-    first, *others = [_listed_classes(name, reading) for name in lists]
-    if any(other != first for other in others):
+    first_list, *other_lists = [_listed_classes(name, reading) for name in lists]
+    if any(other_list != first_list for other_list in other_lists):
         findings.fault(SEVERAL_LISTS, ", ".join(map(source.place, lists)))
-    return _Classes(dict(enumerate(first)), None)
+    return _Classes(dict(enumerate(first_list)), None)
 
 
 def _listed_classes(name: str, reading: Reading) -> list[str]:
     names = _class_list(name, reading)
-    for count, line in enumerate(names, start=1):
+    for line_number, line in enumerate(names, start=1):
         if not line:
-            reading.findings.fault(NO_NAME, f"{reading.source.place(name)}:{count}")
+            reading.findings.fault(NO_NAME, f"{reading.source.place(name)}:{line_number}")
     return names
 
 
@@ -105,9 +105,9 @@ def _class_list(name: str, reading: Reading) -> list[str]:
 
 def _pictures(reading: Reading) -> tuple[dict[str, str], list[str]]:
     """Return the picture of each label file, and the pictures that have none: of the files, and of lists of them."""
-    found: dict[str, str] = {}
+    pictures: dict[str, str] = {}
     missing: dict[str, None] = {}
-    known = {str(PurePosixPath(name).with_suffix(".txt")): name for name in reading.source.ending(".txt")}
+    texts = {str(PurePosixPath(name).with_suffix(".txt")): name for name in reading.source.ending(".txt")}
     listed = [(name, "") for name in reading.source.ending(*SUFFIXES)]
     for name in reading.source.ending(".txt"):
         if PurePosixPath(name).name not in CLASS_LISTS and _is_list(lines := _lines(name, reading) or []):
@@ -116,15 +116,15 @@ def _pictures(reading: Reading) -> tuple[dict[str, str], list[str]]:
     for picture, folder in listed:
         parts = PurePosixPath(picture).parts
         # Lists have paths of other machines, or start at another folder.
-        ways = [str(PurePosixPath(folder, *parts[start:])) for start in range(len(parts))]
-        files = [file for way in ways for file in (label_file(way), str(PurePosixPath(way).with_suffix(".txt")))]
-        file = next((known[file] for file in files if file in known), None)
+        paths = [str(PurePosixPath(folder, *parts[start:])) for start in range(len(parts))]
+        files = [file for path in paths for file in (label_file(path), str(PurePosixPath(path).with_suffix(".txt")))]
+        file = next((texts[file] for file in files if file in texts), None)
         if file is None:
             missing[picture] = None
-        elif PurePosixPath(found.setdefault(file, picture)).name != PurePosixPath(picture).name:
-            reading.findings.fault(SHARED, f"{reading.source.place(file)}: {found[file]}, {picture}")
-    names = {PurePosixPath(picture).name for picture in found.values()}
-    return found, [picture for picture in missing if PurePosixPath(picture).name not in names]
+        elif PurePosixPath(pictures.setdefault(file, picture)).name != PurePosixPath(picture).name:
+            reading.findings.fault(SHARED, f"{reading.source.place(file)}: {pictures[file]}, {picture}")
+    names = {PurePosixPath(picture).name for picture in pictures.values()}
+    return pictures, [picture for picture in missing if PurePosixPath(picture).name not in names]
 
 
 def _label_files(pictures: Mapping[str, str], reading: Reading) -> list[str]:
@@ -132,13 +132,13 @@ def _label_files(pictures: Mapping[str, str], reading: Reading) -> list[str]:
 
     Empty texts are of pictures, unless they are called as lists are.
     """
-    found = []
+    files = []
     for name in reading.source.ending(".txt"):
         path = PurePosixPath(name)
         if path.name in CLASS_LISTS:
             continue
         if "labels" in path.parts[:-1]:
-            found.append(name)
+            files.append(name)
             continue
         lines = _lines(name, reading) or []
         words = next((line.split() for line in lines if line.strip()), [])
@@ -151,8 +151,8 @@ def _label_files(pictures: Mapping[str, str], reading: Reading) -> list[str]:
                 name in pictures or reading.size_of(str(path.with_suffix(""))) is not None
             )
         if is_label:
-            found.append(name)
-    return found
+            files.append(name)
+    return files
 
 
 def _is_list(lines: list[str]) -> bool:
@@ -180,13 +180,13 @@ def _read_boxes(
     boxes: list[Box] = []
     if size is None and any(line.strip() for line in lines):
         reading.lacks_size(f"{reading.source.place(file)}: {picture}")
-    for count, line in enumerate(lines, start=1):
-        words, place = tuple(line.replace("\0", "?").split()), f"{reading.source.place(file)}:{count}"
+    for line_number, line in enumerate(lines, start=1):
+        words, place = tuple(line.replace("\0", "?").split()), f"{reading.source.place(file)}:{line_number}"
         if not words:
             continue
-        found, repair = read_line(words, classes.names, classes.keypoints)
-        if isinstance(found, Finding):
-            reading.findings.fault(found, f"{place}: {' '.join(words)[:80]}")
+        box, repair = read_line(words, classes.names, classes.keypoints)
+        if isinstance(box, Finding):
+            reading.findings.fault(box, f"{place}: {' '.join(words)[:80]}")
             continue
         if repair is POLYGONS:
             polygons[place] = words
@@ -194,9 +194,9 @@ def _read_boxes(
             reading.findings.repair(repair, place)
         if size is not None:
             width, height = size
-            right, bottom = found.left + found.width, found.top + found.height
-            corners = Corners(found.left * width, found.top * height, right * width, bottom * height)
-            reading.add_box(boxes, classes.names[found.category], corners, size, place)
+            right, bottom = box.left + box.width, box.top + box.height
+            corners = Corners(box.left * width, box.top * height, right * width, bottom * height)
+            reading.add_box(boxes, classes.names[box.category], corners, size, place)
     return boxes
 
 

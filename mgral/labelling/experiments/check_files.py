@@ -49,14 +49,14 @@ def check_lines(check: Check) -> list[str]:
         )
     if not check.suspects:
         return [*lines, "no label is likely to be wrong"]
-    counts = Counter(one.kind for one in check.suspects)
-    lines.append(f"likely errors, in {number_of(len({one.image for one in check.suspects}), 'picture')}:")
+    counts = Counter(suspect.kind for suspect in check.suspects)
+    lines.append(f"likely errors, in {number_of(len({suspect.image for suspect in check.suspects}), 'picture')}:")
     lines += [f"  {counts[kind]:>5}  {words}" for kind, words in WORDS.items() if counts[kind]]
-    lines += [f"  {project.files[one.image]}: {one.reason}" for one in check.suspects[:NAMED]]
-    own = check.experiment.own
+    lines += [f"  {project.files[suspect.image]}: {suspect.reason}" for suspect in check.suspects[:NAMED]]
+    folder = check.experiment.own
     return [
         *lines,
-        f"  view them: {own / SHEET}; all of them: {own / ERRORS}",
+        f"  view them: {folder / SHEET}; all of them: {folder / ERRORS}",
         f"  let people check them, in a new folder: {program()} project check --last --output again",
     ]
 
@@ -74,7 +74,7 @@ def _score_lines(scores: Mapping[str, Any], project: Project) -> list[str]:
     return [
         *lines,
         CHOSEN,
-        *(f"  {line}" for line in result_lines([_by_class(one) for one in held_out["per_class"]])),
+        *(f"  {line}" for line in result_lines([_by_class(class_scores) for class_scores in held_out["per_class"]])),
     ]
 
 
@@ -86,24 +86,28 @@ def _by_class(one: Mapping[str, Any]) -> ClassResult:
 
 def by_picture(suspects: Iterable[Suspect], most: int) -> dict[int, list[Suspect]]:
     """Return the likely errors by picture, of at most `most` pictures, the picture with the surest error first."""
-    found: defaultdict[int, list[Suspect]] = defaultdict(list)
-    for one in suspects:
-        if one.image in found or len(found) < most:
-            found[one.image].append(one)
-    return dict(found)
+    suspects_by_image: defaultdict[int, list[Suspect]] = defaultdict(list)
+    for suspect in suspects:
+        if suspect.image in suspects_by_image or len(suspects_by_image) < most:
+            suspects_by_image[suspect.image].append(suspect)
+    return dict(suspects_by_image)
 
 
 def write_page(check: Check, most: int) -> None:
     """Draw the pictures of the surest likely errors, with their labels and what may be wrong, beside the list."""
     settings, project = load_project_settings(check.experiment.folder), load_project(check.experiment.folder)
-    found = by_picture(check.suspects, most)
-    batch = _batch(check.experiment.folder, settings, project, found)
+    suspects_by_image = by_picture(check.suspects, most)
+    batch = _batch(check.experiment.folder, settings, project, suspects_by_image)
     tasks = [
         replace(
             task,
             boxes=(
                 *task.boxes,
-                *(FoundBox(Box(*one.box, SUSPECT), one.sure) for one in found[task.image] if one.box),
+                *(
+                    FoundBox(Box(*suspect.box, SUSPECT), suspect.sure)
+                    for suspect in suspects_by_image[task.image]
+                    if suspect.box
+                ),
             ),
         )
         for task in batch.tasks
@@ -121,18 +125,24 @@ def write_tasks_of(check: Check, output: Path, most: int, options: BatchOptions)
     folder = check.experiment.folder
     with writing(folder) as writer:
         settings, project = load_project_settings(folder), load_project(folder)
-        found = by_picture(check.suspects, most)
-        if found:
-            batch = _batch(folder, settings, project, found)
+        suspects_by_image = by_picture(check.suspects, most)
+        if suspects_by_image:
+            batch = _batch(folder, settings, project, suspects_by_image)
             writer.add("sent", write_second_look(folder, settings, project, batch, output, options, [NOTE]))
-    return len(found)
+    return len(suspects_by_image)
 
 
 def _batch(
     folder: Path, settings: ProjectSettings, project: Project, found: Mapping[int, Sequence[Suspect]]
 ) -> Batch:
     rows: list[tuple[int, float | None, str]] = []
-    for image, own in found.items():
-        more = f"; and {len(own) - REASONS} more" if len(own) > REASONS else ""
-        rows.append((image, own[0].sure, "; ".join(dict.fromkeys(one.reason for one in own[:REASONS])) + more))
+    for image, suspects in found.items():
+        suffix = f"; and {len(suspects) - REASONS} more" if len(suspects) > REASONS else ""
+        rows.append(
+            (
+                image,
+                suspects[0].sure,
+                "; ".join(dict.fromkeys(suspect.reason for suspect in suspects[:REASONS])) + suffix,
+            )
+        )
     return second_look(folder, settings, project, rows)

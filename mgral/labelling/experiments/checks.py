@@ -80,13 +80,15 @@ def run_check(
         Where there are too few labels, or a check of other folds was begun.
     """
     if last:
-        before = latest(folder, CHECK)
-        if before is None or not before.done:
+        latest_check = latest(folder, CHECK)
+        if latest_check is None or not latest_check.done:
             raise InputError(f"no check is done yet; make one, or continue it: {program()} project check")
-        if not all(path.exists() for path in _targets(before, before.snapshot())):
-            raise InputError(f"{before.results} is not complete any more; make it again: {program()} project check")
-        with whole(before):
-            return _outcome(before), Findings()
+        if not all(path.exists() for path in _targets(latest_check, latest_check.snapshot())):
+            raise InputError(
+                f"{latest_check.results} is not complete any more; make it again: {program()} project check"
+            )
+        with whole(latest_check):
+            return _outcome(latest_check), Findings()
     experiment = open_experiment(folder, CHECK, _plan(folder, folds or FOLDS))
     snapshot = experiment.snapshot()
     if folds is not None and len(snapshot.without) != folds:
@@ -110,7 +112,7 @@ def _targets(experiment: Experiment, snapshot: Snapshot) -> list[Path]:
 
 def _plan(folder: Path, folds: int) -> Plan:
     def plan(settings: ProjectSettings, project: Project, snapshot: Snapshot) -> tuple[tuple[int, ...], ...]:
-        images = [one.id for one in complete(snapshot.labelled)]
+        images = [image.id for image in complete(snapshot.labelled)]
         config = planned_config(settings, 1, len(images))
         if config.detector.command_gives is not None and "probabilities" not in config.detector.command_gives:
             raise InputError(NO_POOL)
@@ -121,14 +123,14 @@ def _plan(folder: Path, folds: int) -> Plan:
 
 
 def _scores(experiment: Experiment, snapshot: Snapshot) -> dict[str, Any]:
-    truth, found = _held_out(experiment, snapshot)
+    truth, detections = _held_out(experiment, snapshot)
     audit = None
     if complete(snapshot.audit):
         folds = range(len(snapshot.without))
         by_fold = [read_json(experiment.detector(fold) / "detections.json") for fold in folds]
         audited = read_json(experiment.results / "dataset" / "test.json")
-        audit = score_several(audited, by_fold, experiment.units([one["id"] for one in audited["images"]]))
-    held_out = score_held_out(truth, found, experiment.units([one["id"] for one in truth["images"]]))
+        audit = score_several(audited, by_fold, experiment.units([image["id"] for image in audited["images"]]))
+    held_out = score_held_out(truth, detections, experiment.units([image["id"] for image in truth["images"]]))
     return {"name": experiment.name, "folds": len(snapshot.without), "held_out": held_out, "audit": audit}
 
 
@@ -137,25 +139,27 @@ def _held_out(experiment: Experiment, snapshot: Snapshot) -> tuple[dict[str, Any
     images = [image for fold in snapshot.without for image in fold]
     truth = of_images(read_json(experiment.results / "dataset" / "train.json"), images)
     folds = range(len(snapshot.without))
-    return truth, [one for fold in folds for one in read_json(experiment.detector(fold) / "held_out.json")]
+    return truth, [
+        detection for fold in folds for detection in read_json(experiment.detector(fold) / "held_out.json")
+    ]
 
 
 def _outcome(experiment: Experiment) -> Check:
     """Compare labels with what was found, and write the list of likely errors."""
     settings, project = load_project_settings(experiment.folder), load_project(experiment.folder)
     snapshot = experiment.snapshot()
-    truth, found = _held_out(experiment, snapshot)
+    truth, all_detections = _held_out(experiment, snapshot)
     if complete(snapshot.audit):
         # Detections of one detector for each image, as in the held-out images, so that scores can be compared.
         audit = read_json(experiment.results / "dataset" / "test.json")
         folds = len(snapshot.without)
-        fold_of = {one["id"]: place % folds for place, one in enumerate(audit["images"])}
+        fold_of = {image["id"]: index % folds for index, image in enumerate(audit["images"])}
         for fold in range(folds):
             detections = read_json(experiment.detector(fold) / "detections.json")
-            found += [one for one in detections if fold_of[one["image_id"]] == fold]
+            all_detections += [detection for detection in detections if fold_of[detection["image_id"]] == fold]
         truth = {**truth, **{key: [*truth[key], *audit[key]] for key in ("images", "annotations")}}
     changed = changed_since(snapshot, settings, project)
-    suspects = [one for one in likely_errors(truth, found) if one.image not in changed]
+    suspects = [suspect for suspect in likely_errors(truth, all_detections) if suspect.image not in changed]
     suspects = [*_disagreements(project), *suspects]
     write_bytes(experiment.own / ERRORS, errors_csv(suspects, project))
     return Check(experiment, read_json(experiment.own / SCORES), suspects, len(changed))
@@ -163,13 +167,13 @@ def _outcome(experiment: Experiment) -> Check:
 
 def _disagreements(project: Project) -> list[Suspect]:
     """Return the pictures that people have labelled differently: one of them must be wrong."""
-    found = []
+    suspects = []
     for image, state in sorted(project.images.items()):
         if disagreeing(state, project):
-            people = sorted(one.by for one in state.labels.values() if one.by and one.state in CONFIRMED)
-            said = f"labelled differently by {', '.join(people)}"
-            found.append(Suspect(image, "people", None, None, 1.0, said))
-    return found
+            people = sorted(label.by for label in state.labels.values() if label.by and label.state in CONFIRMED)
+            reason = f"labelled differently by {', '.join(people)}"
+            suspects.append(Suspect(image, "people", None, None, 1.0, reason))
+    return suspects
 
 
 def errors_csv(suspects: Sequence[Suspect], project: Project) -> bytes:
@@ -177,9 +181,9 @@ def errors_csv(suspects: Sequence[Suspect], project: Project) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    for one in suspects:
-        label = "" if one.label is None else project.classes.get(project.class_today(one.label), "")
-        sides = [f"{side:.2f}" for side in one.box or ()] or [""] * 4
-        place = project.files[one.image], one.image
-        writer.writerow([*place, one.kind, label, *sides, f"{one.sure:.3f}", one.reason])
+    for suspect in suspects:
+        label = "" if suspect.label is None else project.classes.get(project.class_today(suspect.label), "")
+        sides = [f"{side:.2f}" for side in suspect.box or ()] or [""] * 4
+        file_and_image = project.files[suspect.image], suspect.image
+        writer.writerow([*file_and_image, suspect.kind, label, *sides, f"{suspect.sure:.3f}", suspect.reason])
     return text.getvalue().encode("utf-8-sig")

@@ -93,8 +93,8 @@ class Experiment:
 
 def latest(folder: Path, kind: str) -> Experiment | None:
     """Return the latest experiment of a kind in a project's folder."""
-    found = (re.fullmatch(rf"{kind}(\d+)", path.parent.name) for path in folder.glob(f"{kind}*/{SNAPSHOT}"))
-    number = max((int(match[1]) for match in found if match), default=0)
+    matches = (re.fullmatch(rf"{kind}(\d+)", path.parent.name) for path in folder.glob(f"{kind}*/{SNAPSHOT}"))
+    number = max((int(match[1]) for match in matches if match), default=0)
     return Experiment(folder, f"{kind}{number}") if number else None
 
 
@@ -126,8 +126,8 @@ def open_experiment(folder: Path, kind: str, plan: Plan) -> Experiment:
             last, snapshot, config_yaml(comparing_config(folder, settings, project, snapshot, last.name))
         ):
             return last
-        taken = (re.fullmatch(rf"{kind}(\d+)", path.name) for path in folder.glob(f"{kind}*"))
-        number = 1 + max((int(match[1]) for match in taken if match), default=0)
+        matches = (re.fullmatch(rf"{kind}(\d+)", path.name) for path in folder.glob(f"{kind}*"))
+        number = 1 + max((int(match[1]) for match in matches if match), default=0)
         opened = Experiment(folder, f"{kind}{number}", findings=findings)
         config = comparing_config(folder, settings, project, snapshot, opened.name)
         write_experiment(opened.own, snapshot, config)
@@ -136,19 +136,19 @@ def open_experiment(folder: Path, kind: str, plan: Plan) -> Experiment:
 
 def _without_pool(folder: Path, snapshot: Snapshot) -> Snapshot:
     """Return a snapshot of the labelled images alone, so that no job reads or decodes more than it needs."""
-    labelled = {one.id for one in (*snapshot.labelled, *snapshot.audit)}
-    lists = {digest: load_chunk(folder / PICTURES / f"{digest}.json") for digest in snapshot.chunks}
-    needed = {digest: {one.id for one in chunk} for digest, chunk in lists.items()}
+    labelled = {image.id for image in (*snapshot.labelled, *snapshot.audit)}
+    chunks = {digest: load_chunk(folder / PICTURES / f"{digest}.json") for digest in snapshot.chunks}
+    needed = {digest: {picture.id for picture in chunk} for digest, chunk in chunks.items()}
     needed = {digest: images for digest, images in needed.items() if images & labelled}
-    others = set[int]().union(*needed.values()) - labelled
-    return replace(snapshot, chunks=tuple(needed), left_out=tuple(sorted(others)))
+    left_out = set[int]().union(*needed.values()) - labelled
+    return replace(snapshot, chunks=tuple(needed), left_out=tuple(sorted(left_out)))
 
 
 def _is_same(last: Experiment, snapshot: Snapshot, config: bytes) -> bool:
     """Return whether an experiment would be of the same labels and settings: new pictures change nothing."""
-    before = last.snapshot()
-    known = replace(snapshot, chunks=before.chunks, left_out=before.left_out)
-    return before == known and (last.own / CONFIG).read_bytes() == config
+    last_snapshot = last.snapshot()
+    comparable = replace(snapshot, chunks=last_snapshot.chunks, left_out=last_snapshot.left_out)
+    return last_snapshot == comparable and (last.own / CONFIG).read_bytes() == config
 
 
 @contextmanager
@@ -170,9 +170,9 @@ def has_test_set(project: Project) -> bool:
 
 def changed_since(snapshot: Snapshot, settings: ProjectSettings, project: Project) -> set[int]:
     """Return the images whose labels are others today, or cannot be used any more."""
-    now = make_snapshot(settings, project, 0, ())
-    today = {one.id: one for one in (*now.labelled, *now.audit)}
-    return {one.id for one in (*snapshot.labelled, *snapshot.audit) if today.get(one.id) != one}
+    snapshot_today = make_snapshot(settings, project, 0, ())
+    today = {image.id: image for image in (*snapshot_today.labelled, *snapshot_today.audit)}
+    return {image.id for image in (*snapshot.labelled, *snapshot.audit) if today.get(image.id) != image}
 
 
 def cross_validated(folder: Path) -> dict[str, Any] | None:
@@ -210,8 +210,8 @@ def cross_validated_lines(folder: Path, project: Project) -> list[str]:
 
 def score_words(scores: Mapping[str, Any]) -> str:
     """Return AP50 and mAP with their intervals in percent, as `score_held_out` and `score_several` give them."""
-    found = [f"{name} {in_percent(scores[key])}" for key, name in MEANS.items() if scores[key]]
-    return ", ".join(found) or "no score: no object is labelled there"
+    texts = [f"{name} {in_percent(scores[key])}" for key, name in MEANS.items() if scores[key]]
+    return ", ".join(texts) or "no score: no object is labelled there"
 
 
 def in_percent(value: Mapping[str, float], unit: str = " %") -> str:

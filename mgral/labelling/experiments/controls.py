@@ -68,11 +68,11 @@ def kinds_of(project: Project, images: Sequence[int]) -> Kinds:
         {image for number in project.controls for image in kind.get(number, ())}
         for kind in (project.chosen, project.controls)
     )
-    known = sorted(images)
+    sorted_images = sorted(images)
     return Kinds(
-        tuple(image for image in known if image not in later),
-        tuple(image for image in known if image in chosen),
-        tuple(image for image in known if image in controls),
+        tuple(image for image in sorted_images if image not in later),
+        tuple(image for image in sorted_images if image in chosen),
+        tuple(image for image in sorted_images if image in controls),
     )
 
 
@@ -122,7 +122,7 @@ def run_control(
             f"--repeats, or delete {experiment.own} to start again"
         )
     if not experiment.done:
-        targets = [experiment.detector(one) / "metrics.json" for one in range(len(snapshot.without))]
+        targets = [experiment.detector(repetition) / "metrics.json" for repetition in range(len(snapshot.without))]
         experiment.run(targets, cores, profile, words)
     with whole(experiment):
         if not experiment.done:
@@ -134,16 +134,16 @@ def _plan(repeats: int) -> Plan:
     def plan(settings: ProjectSettings, project: Project, snapshot: Snapshot) -> tuple[tuple[int, ...], ...]:
         if not snapshot.audit and not any(image.role for image in project.images.values()):
             raise InputError(NO_AUDIT)
-        if not any(one.boxes for one in complete(snapshot.audit)):
+        if not any(image.boxes for image in complete(snapshot.audit)):
             raise InputError(AUDIT_OUT)
-        images = [one.id for one in complete(snapshot.labelled)]
+        images = [image.id for image in complete(snapshot.labelled)]
         kinds = kinds_of(project, images)
         if min(len(kinds.chosen), len(kinds.controls)) < LEAST:
-            more = "" if settings.control else f"; set `control: 0.2` in {FILE}, for the next rounds"
+            hint = "" if settings.control else f"; set `control: 0.2` in {FILE}, for the next rounds"
             raise InputError(
                 f"{number_of(len(kinds.chosen), 'labelled picture was', 'labelled pictures were')} chosen beside "
                 f"{number_of(len(kinds.controls), 'that was', 'that were')} drawn as controls, and "
-                f"{LEAST} of each are needed{more}"
+                f"{LEAST} of each are needed{hint}"
             )
         return parts(kinds, images, repeats)
 
@@ -152,17 +152,19 @@ def _plan(repeats: int) -> Plan:
 
 def _scores(experiment: Experiment, snapshot: Snapshot) -> dict[str, Any]:
     truth = read_json(experiment.results / "dataset" / "test.json")
-    found = [read_json(experiment.detector(one) / "detections.json") for one in range(len(snapshot.without))]
-    units = experiment.units([one["id"] for one in truth["images"]])
-    chosen, controls, of_images = measured_scores(truth, found[::2], found[1::2], units)
-    kinds = kinds_of(load_project(experiment.folder), [one.id for one in complete(snapshot.labelled)])
+    detections = [
+        read_json(experiment.detector(repetition) / "detections.json") for repetition in range(len(snapshot.without))
+    ]
+    units = experiment.units([image["id"] for image in truth["images"]])
+    chosen, controls, variance = measured_scores(truth, detections[::2], detections[1::2], units)
+    kinds = kinds_of(load_project(experiment.folder), [image.id for image in complete(snapshot.labelled)])
     return {
         "name": experiment.name,
         "before": len(kinds.before),
         "learnt": kinds.learnt,
         "chosen": {"of": len(kinds.chosen), "map": chosen.tolist()},
         "controls": {"of": len(kinds.controls), "map": controls.tolist()},
-        "audit": {"images": len(truth["images"]), "units": len(units), "variance": of_images},
+        "audit": {"images": len(truth["images"]), "units": len(units), "variance": variance},
     }
 
 
@@ -177,16 +179,16 @@ def compared(scores: dict[str, Any]) -> Difference:
 def _lines(experiment: Experiment, snapshot: Snapshot) -> list[str]:
     settings, project = load_project_settings(experiment.folder), load_project(experiment.folder)
     scores = read_json(experiment.own / SCORES)
-    found, learnt = compared(scores), scores["learnt"]
+    advantage, learnt = compared(scores), scores["learnt"]
     kinds = scores["chosen"], scores["controls"]
-    numbers, (chosen, drawn) = [kind["of"] for kind in kinds], (100 * float(np.mean(kind["map"])) for kind in kinds)
+    counts, (chosen, drawn) = [kind["of"] for kind in kinds], (100 * float(np.mean(kind["map"])) for kind in kinds)
     where = "test set" if has_test_set(project) else "audit set"
     lines = [
-        f"{experiment.name}: {len(snapshot.without) // 2} detectors learnt {learnt} of {numbers[0]} chosen pictures, "
-        f"and as many {learnt} of {numbers[1]} controls, beside the {scores['before']} labelled before",
+        f"{experiment.name}: {len(snapshot.without) // 2} detectors learnt {learnt} of {counts[0]} chosen pictures, "
+        f"and as many {learnt} of {counts[1]} controls, beside the {scores['before']} labelled before",
         f"on the {where} of {number_of(scores['audit']['images'], 'picture')}: mAP {chosen:.1f} % with chosen "
         f"pictures, {drawn:.1f} % with controls",
-        verdict_line(_strategies(experiment.folder, project), found),
+        verdict_line(_strategies(experiment.folder, project), advantage),
     ]
     if changed := len(changed_since(snapshot, settings, project)):
         lines.append(f"labels of {number_of(changed, 'picture')} have changed since it was opened")
@@ -201,7 +203,7 @@ def _strategies(folder: Path, project: Project) -> str:
 
 def verdict_line(strategies: str, found: Difference) -> str:
     """Return in plain words what can be told of the strategies that chose."""
-    value, low, high = (100 * one for one in (found.value, found.low, found.high))
+    value, low, high = (100 * number for number in (found.value, found.low, found.high))
     points = f"{value:+.1f} points of mAP, 95 % interval {low:+.1f} to {high:+.1f}"
     match found.verdict:
         case "better":

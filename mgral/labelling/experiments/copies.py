@@ -31,20 +31,20 @@ def near_copies(
     pictures = [project.pictures[image] for image in images]
     ids = np.array(images, dtype=np.int64)
     if config.pattern is not None:
-        return groups_by_name(ids, [one.file for one in pictures], config.pattern)
-    own = settings.decoding
+        return groups_by_name(ids, [picture.file for picture in pictures], config.pattern)
+    decoding = settings.decoding
 
     def small(picture: Picture) -> Bytes | None:
         path = picture_path(folder, settings, project.files[picture.id])
         try:
             size = picture.width, picture.height
-            return thumbnail(decode(path.read_bytes(), str(path), size, own, least_side=LEAST_SIDE).pixels)
+            return thumbnail(decode(path.read_bytes(), str(path), size, decoding, least_side=LEAST_SIDE).pixels)
         except (OSError, PictureError):
             return None
 
-    with pillow_limits(own.max_pixels), ThreadPoolExecutor(DECODERS) as pool:
-        made = list(tracked(pool.map(small, pictures), "near-copies", len(pictures), "picture"))
-    read = [place for place, one in enumerate(made) if one is not None]
-    thumbnails = np.array([made[place] for place in read], dtype=np.uint8).reshape(-1, SIDE, SIDE)
-    nothing = np.empty(0, np.int64), np.empty((0, SIDE, SIDE), np.uint8)
-    return find_groups(ids[read], thumbnails, *nothing, config).groups
+    with pillow_limits(decoding.max_pixels), ThreadPoolExecutor(DECODERS) as pool:
+        all_thumbnails = list(tracked(pool.map(small, pictures), "near-copies", len(pictures), "picture"))
+    readable = [row for row, pixels in enumerate(all_thumbnails) if pixels is not None]
+    thumbnails = np.array([all_thumbnails[row] for row in readable], dtype=np.uint8).reshape(-1, SIDE, SIDE)
+    no_test_images = np.empty(0, np.int64), np.empty((0, SIDE, SIDE), np.uint8)
+    return find_groups(ids[readable], thumbnails, *no_test_images, config).groups

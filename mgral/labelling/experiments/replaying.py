@@ -89,7 +89,7 @@ def prepare_replay(folder: Path, options: Options) -> Replay:
         raise InputError(
             f"a replay needs {FEWEST} labelled pictures to choose from, and there are {len(train)}; label more first"
         )
-    if not all(any(one.boxes for one in part) for part in (train, test)):
+    if not all(any(image.boxes for image in part) for part in (train, test)):
         raise InputError(
             "a replay needs objects to learn and to measure by, and all labels are empty; label more first"
         )
@@ -98,7 +98,7 @@ def prepare_replay(folder: Path, options: Options) -> Replay:
     number = max((int(path.name[6:]) for path in folder.glob("replay[0-9]*") if path.name[6:].isdecimal()), default=0)
     made_of = [
         asdict(snapshot),
-        [one.id for one in test],
+        [image.id for image in test],
         _values(folder, settings, project, options, len(train), ""),
     ]
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
@@ -124,7 +124,7 @@ def run_replay(
     return [
         f"{replay.results / 'report.html'}",
         *ranking_lines(replay.results),
-        *(f"  {one}" for one in replay.notes),
+        *(f"  {note}" for note in replay.notes),
     ]
 
 
@@ -150,8 +150,8 @@ def _against_random(row: dict[str, str]) -> str:
     if not row["to_random"]:
         return f"{mean}, what the others are compared with"
     difference = difference_in(row, "to_random")
-    few = "" if difference.interval.known else "; too few seeds to exclude chance"
-    return f"{mean}, compared with random: {in_brief(difference)}{few}".replace("−", "-")
+    caveat = "" if difference.interval.known else "; too few seeds to exclude chance"
+    return f"{mean}, compared with random: {in_brief(difference)}{caveat}".replace("−", "-")
 
 
 def _values(
@@ -163,7 +163,7 @@ def _values(
         config = config.with_derived(frozen_size(folder, config, project))
     infos = [registry.strategy(name) for name in COMPARED]
     served = [info.name for info in infos if config.detector.lacks(info.requires, info.views) is None]
-    own = options.strategies or (settings.strategy, *served)
+    strategies = options.strategies or (settings.strategy, *served)
     return {
         **config.model_dump(mode="json"),
         "experiment": name or "replay",
@@ -171,7 +171,7 @@ def _values(
         "cycles": options.cycles,
         "initial": max(1, round(INITIAL * images)),
         "budget": max(1, round(CHOSEN * images / options.cycles)),
-        "strategies": list(dict.fromkeys([*own, "random"])),
+        "strategies": list(dict.fromkeys([*strategies, "random"])),
         "data": {
             "format": "coco",
             "root": f"{name or 'replay'}/{DATA}",
@@ -193,13 +193,13 @@ def _split(
         return labelled, test, notes
     wanted = round(WITHOUT_AUDIT * len(labelled))
     copies = planned_config(settings, 1, len(labelled)).near_copies
-    groups = near_copies(folder, settings, project, [one.id for one in labelled], copies)
-    group = {image: group[0] for group in groups for image in group}
-    leaders = sorted({group.get(one.id, one.id) for one in labelled})
+    groups = near_copies(folder, settings, project, [image.id for image in labelled], copies)
+    leader_of = {image: group[0] for group in groups for image in group}
+    leaders = sorted({leader_of.get(image.id, image.id) for image in labelled})
     rng = np.random.default_rng(derive_seed(0, "project", "replay"))
     taken: set[int] = set()
     for leader in rng.permutation(leaders).tolist():
-        members = {one.id for one in labelled if group.get(one.id, one.id) == leader}
+        members = {image.id for image in labelled if leader_of.get(image.id, image.id) == leader}
         if len(taken) + len(members) <= wanted:
             taken |= members
     notes.append(
@@ -207,7 +207,11 @@ def _split(
         f"{number_of(len(taken), 'labelled picture is', 'labelled pictures are')} tested on, chosen and "
         "not drawn at random, so scores are not those of the other pictures"
     )
-    return [one for one in labelled if one.id not in taken], [one for one in labelled if one.id in taken], notes
+    return (
+        [image for image in labelled if image.id not in taken],
+        [image for image in labelled if image.id in taken],
+        notes,
+    )
 
 
 def _export(
@@ -222,17 +226,17 @@ def _export(
     """Write labelled pictures as COCO, with links to the files."""
     classes = dict(snapshot.classes)
     images = [*train, *test]
-    paths = [picture_path(folder, settings, project.files[one.id]) for one in images]
+    paths = [picture_path(folder, settings, project.files[image.id]) for image in images]
     check_pictures(paths, "the replay")
-    written = [
+    pictures = [
         LabelledPicture(
-            id=one.id,
+            id=image.id,
             path=path,
             name=name,
-            width=project.pictures[one.id].width,
-            height=project.pictures[one.id].height,
-            boxes=tuple(Box(x, y, w, h, classes[label]) for x, y, w, h, label in one.boxes),
+            width=project.pictures[image.id].width,
+            height=project.pictures[image.id].height,
+            boxes=tuple(Box(x, y, w, h, classes[label]) for x, y, w, h, label in image.boxes),
         )
-        for one, path, name in zip(images, paths, unique_names(paths), strict=True)
+        for image, path, name in zip(images, paths, unique_names(paths), strict=True)
     ]
-    export_labels("coco", output, written[: len(train)], list(classes.values()), audit=written[len(train) :])
+    export_labels("coco", output, pictures[: len(train)], list(classes.values()), audit=pictures[len(train) :])

@@ -66,17 +66,20 @@ def progress(folder: Path, settings: ProjectSettings, project: Project) -> Progr
     work = effort(project_lines(folder), project)
     curve = project_curve(folder, settings, project, work.times)
     score, target = settings.target_score
-    points = [one for one in curve.points if not math.isnan(one.scores[score].value)]
+    points = [point for point in curve.points if not math.isnan(point.scores[score].value)]
     law = fit_law(
-        [one.pictures for one in points], [one.scores[score].value for one in points], curve.scatter.get(score, 0.0)
+        [point.pictures for point in points],
+        [point.scores[score].value for point in points],
+        curve.scatter.get(score, 0.0),
     )
-    images = [one for one in project.images.values() if not one.role]
+    images = [image for image in project.images.values() if not image.role]
     labelled = sum(
-        usable_label(project, one, settings.conflicts) is not None or one.state in ("sent", "draft") for one in images
+        usable_label(project, image, settings.conflicts) is not None or image.state in ("sent", "draft")
+        for image in images
     )
-    pool = sum(one.state == "untouched" for one in images)
-    ahead = [min(labelled + settings.batch * (number + 1), labelled + pool) for number in range(BATCHES)]
-    ahead = list(dict.fromkeys([labelled, *ahead] if law and labelled > law.pictures else ahead)) if pool else []
+    pool = sum(image.state == "untouched" for image in images)
+    counts = [min(labelled + settings.batch * (number + 1), labelled + pool) for number in range(BATCHES)]
+    counts = list(dict.fromkeys([labelled, *counts] if law and labelled > law.pictures else counts)) if pool else []
     return Progress(
         score=score,
         target=target,
@@ -85,7 +88,7 @@ def progress(folder: Path, settings: ProjectSettings, project: Project) -> Progr
         labelled=labelled,
         left=max(0, settings.budget - spent(project)),
         law=law,
-        expected=tuple(law.at(one, labelled) for one in ahead) if law else (),
+        expected=tuple(law.at(count, labelled) for count in counts) if law else (),
     )
 
 
@@ -96,31 +99,33 @@ def advice(found: Progress) -> str:
     alone, has reached the target; fewer than three rounds have a score; no picture is left; by the forecast the next
     batches add surely less than a point, likely less, surely more, or likely more.
     """
-    last = found.curve.points[-1].scores[found.score] if found.curve.points else None
-    if last is None or math.isnan(last.value):
+    last_score = found.curve.points[-1].scores[found.score] if found.curve.points else None
+    if last_score is None or math.isnan(last_score.value):
         return "no round has a score yet, so there is no advice"
-    if found.target is not None and last.value >= found.target:
-        if last.interval.low >= found.target:
+    if found.target is not None and last_score.value >= found.target:
+        if last_score.interval.low >= found.target:
             return f"the target of {percent(found.target)} % {found.name} is reached"
-        unsure = "there is no interval" if math.isnan(last.interval.low) else "the score's interval contains it"
+        unsure = "there is no interval" if math.isnan(last_score.interval.low) else "the score's interval contains it"
         return f"the target of {percent(found.target)} % {found.name} may be reached: {unsure}"
     if found.law is None:
-        count = len({one.pictures for one in found.curve.points})
+        count = len({point.pictures for point in found.curve.points})
         return f"continue: {count} of the {FEWEST_ROUNDS} rounds that a forecast needs have a score"
     if not found.expected:
         return "no picture is left to label"
-    end = found.expected[-1]
-    low, high = end.gain_interval
-    gain = f"{percent(end.gain)} points of {found.name} ({percent(low)} to {percent(high)})"
-    more, each = end.pictures - found.labelled, found.hours_of_picture
-    ahead = f"the next {more} pictures{'' if each is None else f' ({more * each:.1f} hours)'} add"
+    forecast = found.expected[-1]
+    low, high = forecast.gain_interval
+    gain = f"{percent(forecast.gain)} points of {found.name} ({percent(low)} to {percent(high)})"
+    pictures, per_picture = forecast.pictures - found.labelled, found.hours_of_picture
+    next_pictures = (
+        f"the next {pictures} pictures{'' if per_picture is None else f' ({pictures * per_picture:.1f} hours)'} add"
+    )
     if high < LITTLE:
-        return f"stop, unless a point is worth it to you: {ahead} {gain}"
-    if end.gain < LITTLE:
-        return f"more labels likely bring little: {ahead} {gain}"
+        return f"stop, unless a point is worth it to you: {next_pictures} {gain}"
+    if forecast.gain < LITTLE:
+        return f"more labels likely bring little: {next_pictures} {gain}"
     if low >= LITTLE:
-        return f"continue: {ahead} {gain}"
-    return f"continuing likely pays off: {ahead} {gain}"
+        return f"continue: {next_pictures} {gain}"
+    return f"continuing likely pays off: {next_pictures} {gain}"
 
 
 def progress_lines(found: Progress) -> list[str]:
@@ -138,10 +143,8 @@ def _curve_lines(found: Progress) -> list[str]:
     lines = [f"{found.name} of the {which} in %, {measured}"]
     rows = list(zip(curve.points, (None, *curve.gains[found.score]), (None, *curve.agreement), strict=True))
     for point, gain, agrees in rows[-SHOWN:]:
-        own = point.scores[found.score]
-        line = (
-            f"  round {point.round}, of {point.pictures:>4} pictures: {percent(own.value):>5}{_within(own.interval)}"
-        )
+        ap = point.scores[found.score]
+        line = f"  round {point.round}, of {point.pictures:>4} pictures: {percent(ap.value):>5}{_within(ap.interval)}"
         if gain is not None:
             line += f"; {percent(gain.value, sign=True)}{_within(gain.interval, sign=True)} to the one before"
         if agrees is not None:
@@ -153,30 +156,33 @@ def _curve_lines(found: Progress) -> list[str]:
 def _forecast_lines(found: Progress) -> list[str]:
     if not found.expected:
         return []
-    ahead = [f"{percent(one.score)}{_within(one.interval)} of {one.pictures} pictures" for one in found.expected]
-    return [f"forecast of {found.name}: {', '.join(ahead)}"]
+    forecasts = [
+        f"{percent(expected.score)}{_within(expected.interval)} of {expected.pictures} pictures"
+        for expected in found.expected
+    ]
+    return [f"forecast of {found.name}: {', '.join(forecasts)}"]
 
 
 def _proposal_lines(found: Progress) -> list[str]:
     shares = [
-        f"{100 * own.share:.0f} % of {own.proposed} in round {number}"
-        for number, own in found.effort.accepted.items()
-        if own.share is not None
+        f"{100 * accepted.share:.0f} % of {accepted.proposed} in round {number}"
+        for number, accepted in found.effort.accepted.items()
+        if accepted.share is not None
     ]
     return [f"proposed boxes that people left as they were: {', '.join(shares[-SHOWN:])}"] if shares else []
 
 
 def _cost_lines(found: Progress) -> list[str]:
     times = found.effort.times
-    hours, each = times.hours(), found.hours_of_picture
-    if hours is None or each is None:
+    hours, per_picture = times.hours(), found.hours_of_picture
+    if hours is None or per_picture is None:
         return ["hours of labelling: unknown, because fewer than half of the labels have a time"] * bool(times.labels)
-    line = f"labelling: {hours:.1f} hours so far, {3600 * each:.0f} s a picture"
+    line = f"labelling: {hours:.1f} hours so far, {3600 * per_picture:.0f} s a picture"
     line += f", {3600 * hours / times.boxes:.0f} s a box" if times.boxes else ""
-    rest = f"; {found.left * each:.1f} hours for the {found.left} pictures that are left of the budget"
-    lines = [line + rest * bool(found.left)]
-    if odd := times_in_words(found):
-        lines.append(f"  {odd}")
+    budget_left = f"; {found.left * per_picture:.1f} hours for the {found.left} pictures that are left of the budget"
+    lines = [line + budget_left * bool(found.left)]
+    if note := times_in_words(found):
+        lines.append(f"  {note}")
     return lines + target_lines(found)
 
 
@@ -193,7 +199,7 @@ def target_lines(found: Progress) -> list[str]:
     """Return how far the target is, in pictures and hours; no line without one, and once it is reached."""
     if found.target is None or found.needed is None:
         return []
-    low, middle, high = (max(0.0, one - found.labelled) for one in found.needed)
+    low, middle, high = (max(0.0, pictures - found.labelled) for pictures in found.needed)
     start = f"to {percent(found.target)} % {found.name}: "
     if middle > FAR * found.labelled:
         return [
@@ -204,10 +210,10 @@ def target_lines(found: Progress) -> list[str]:
                 else f"{_many(low)} more pictures at least"
             )
         ]
-    each = found.hours_of_picture
+    per_picture = found.hours_of_picture
     line = f"{start}{_many(middle)} more pictures ({_many(low)} to {_many(high)})"
-    if each is not None:
-        line += f", {middle * each:.1f} hours ({low * each:.1f} to {_many(high * each, '.1f')})"
+    if per_picture is not None:
+        line += f", {middle * per_picture:.1f} hours ({low * per_picture:.1f} to {_many(high * per_picture, '.1f')})"
     return [line] if high else []
 
 

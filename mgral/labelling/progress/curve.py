@@ -91,25 +91,25 @@ def project_curve(folder: Path, settings: ProjectSettings, project: Project, tim
         return Curve((), dict.fromkeys(NAMES, ()), dict.fromkeys(NAMES, 0.0), (), 0, {}, audit.notes)
     measured = _measured(folder, audit)
     boxes = dict.fromkeys(project.classes, 0)
-    for one in audit.truth:
-        boxes[one["category_id"]] += 1
+    for box in audit.truth:
+        boxes[box["category_id"]] += 1
     notes = list(audit.notes)
     if measured["clusters"] < FEWEST_IMAGES:
         notes.append(f"no intervals: fewer than {FEWEST_IMAGES} different pictures to measure by")
     points = tuple(
         Point(
-            round=one.round,
-            pictures=len(one.learnt),
-            boxes=sum(len(image.boxes) for image in one.learnt),
-            hours=times.hours(image.id for image in one.learnt),
-            scores={name: _score(measured["scores"][name][place]) for name in NAMES},
+            round=evaluated.round,
+            pictures=len(evaluated.learnt),
+            boxes=sum(len(image.boxes) for image in evaluated.learnt),
+            hours=times.hours(image.id for image in evaluated.learnt),
+            scores={name: _score(measured["scores"][name][index]) for name in NAMES},
             by_class={
-                label: _score(measured["by_class"][str(label)][place])
-                for label in sorted(one.classes)
+                label: _score(measured["by_class"][str(label)][index])
+                for label in sorted(evaluated.classes)
                 if boxes[label] >= LEAST_BOXES
             },
         )
-        for place, one in enumerate(audit.rounds)
+        for index, evaluated in enumerate(audit.rounds)
     )
     return Curve(
         points=points,
@@ -127,7 +127,7 @@ NAMES = {"map": slice(None), "ap50": slice(0, 1)}
 
 
 def _score(values: Sequence[float | None]) -> Score:
-    value, low, high = (np.nan if one is None else one for one in values)
+    value, low, high = (np.nan if number is None else number for number in values)
     return Score(value, Interval(low, high))
 
 
@@ -135,9 +135,9 @@ def _measured(folder: Path, audit: Audit) -> dict[str, Any]:
     """Return what `measure` gives, from the project's results where it was measured before."""
     path, key = folder / "results" / CACHE, f"{VERSION}.{audit.digest}"
     try:
-        known = read_json(path)
-        measured: dict[str, Any] = known["measured"]
-        if (known["key"], known["sha256"]) == (key, _digest(measured)):
+        cached = read_json(path)
+        measured: dict[str, Any] = cached["measured"]
+        if (cached["key"], cached["sha256"]) == (key, _digest(measured)):
             return measured
     except (InputError, KeyError, TypeError):  # not there, or not complete: it is made of what is there
         pass
@@ -160,28 +160,30 @@ def measure(audit: Audit, resamples: int = RESAMPLES) -> dict[str, Any]:
     """
     units = as_units(np.array(audit.images, dtype=np.int64), audit.groups)
     weights = resampled_weights(audit.images, units, derive_seed(0, "project", "curve"), resamples)
-    labels = sorted({label for one in audit.rounds for label in one.classes})
-    found = np.full((len(labels), len(audit.rounds), 10, weights.shape[1]), np.nan)
+    labels = sorted({label for evaluated in audit.rounds for label in evaluated.classes})
+    precisions = np.full((len(labels), len(audit.rounds), 10, weights.shape[1]), np.nan)
     for row, label in enumerate(labels):
-        asked = [image for image in audit.images if label not in audit.unasked.get(image, ())]
-        places = np.isin(audit.images, asked)
-        for place, one in enumerate(audit.rounds):
-            if label in one.classes:
-                matched = match_class(audit.truth, one.found, asked, label)
-                found[row, place] = matched.average_precision(weights[places])
-    shared = found[[labels.index(label) for label in audit.classes]]
+        asked_images = [image for image in audit.images if label not in audit.unasked.get(image, ())]
+        mask = np.isin(audit.images, asked_images)
+        for column, evaluated in enumerate(audit.rounds):
+            if label in evaluated.classes:
+                matched = match_class(audit.truth, evaluated.found, asked_images, label)
+                precisions[row, column] = matched.average_precision(weights[mask])
+    shared = precisions[[labels.index(label) for label in audit.classes]]
     scores = {name: class_means(shared[:, :, thresholds].mean(axis=2)) for name, thresholds in NAMES.items()}
-    known = len(units) >= FEWEST_IMAGES
+    enough = len(units) >= FEWEST_IMAGES
     return {
         "clusters": len(units),
-        "scores": {name: [_summary(row, known) for row in rows] for name, rows in scores.items()},
-        "gains": {name: [_summary(row, known) for row in np.diff(rows, axis=0)] for name, rows in scores.items()},
+        "scores": {name: [_summary(row, enough) for row in rows] for name, rows in scores.items()},
+        "gains": {name: [_summary(row, enough) for row in np.diff(rows, axis=0)] for name, rows in scores.items()},
         "scatter": {name: _scatter(rows[:, 1:]) for name, rows in scores.items()},
         "by_class": {
-            str(label): [_summary(row, known) for row in precision.mean(axis=1)]
-            for label, precision in zip(labels, found, strict=True)
+            str(label): [_summary(row, enough) for row in precision.mean(axis=1)]
+            for label, precision in zip(labels, precisions, strict=True)
         },
-        "agreement": [agreement(*pair) for pair in pairwise(_trusted(audit, one) for one in audit.rounds)],
+        "agreement": [
+            agreement(*pair) for pair in pairwise(_trusted(audit, evaluated) for evaluated in audit.rounds)
+        ],
     }
 
 
@@ -189,16 +191,16 @@ def _summary(values: Array, with_interval: bool) -> list[float | None]:
     """Return a score and the ends of its interval, given the score and then its resamples, [1 + resamples]."""
     resampled = values[1:][~np.isnan(values[1:])]
     interval = middle(resampled) if with_interval and len(resampled) else NO_INTERVAL
-    return [None if np.isnan(one) else float(one) for one in (values[0], *interval)]
+    return [None if np.isnan(value) else float(value) for value in (values[0], *interval)]
 
 
 def _scatter(resampled: Array) -> float:
     """Return the standard deviation of a round's score around the mean of all rounds', [rounds, resamples]."""
-    known = resampled[:, ~np.isnan(resampled).any(axis=0)]
-    if len(known) < 2 or not known.shape[1]:
+    complete_resamples = resampled[:, ~np.isnan(resampled).any(axis=0)]
+    if len(complete_resamples) < 2 or not complete_resamples.shape[1]:
         return 0.0
-    own = known - known.mean(axis=0)
-    return float(np.sqrt(own.var(axis=1).sum() / (len(known) - 1)))
+    deviations = complete_resamples - complete_resamples.mean(axis=0)
+    return float(np.sqrt(deviations.var(axis=1).sum() / (len(complete_resamples) - 1)))
 
 
 def _trusted(audit: Audit, one: Evaluated) -> list[Entry]:
@@ -208,6 +210,6 @@ def _trusted(audit: Audit, one: Evaluated) -> list[Entry]:
         "images": [{"id": image} for image in audit.images],
         "annotations": [box for box in audit.truth if box["category_id"] in classes],
     }
-    found = [box for box in one.found if box["category_id"] in classes and box["image_id"] in images]
-    threshold = trusted_score(truth, found)
-    return [box for box in found if threshold is not None and box["score"] >= threshold]
+    detections = [box for box in one.found if box["category_id"] in classes and box["image_id"] in images]
+    threshold = trusted_score(truth, detections)
+    return [box for box in detections if threshold is not None and box["score"] >= threshold]

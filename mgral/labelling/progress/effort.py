@@ -44,21 +44,21 @@ class Times:
     @property
     def without(self) -> int:
         """Labels without a time that counts."""
-        return sum(one is None for own in self.seconds.values() for one in own)
+        return sum(time is None for times in self.seconds.values() for time in times)
 
     @property
     def mean(self) -> float | None:
         """Seconds of a label; None where too few have a time."""
-        known = [one for own in self.seconds.values() for one in own if one is not None]
-        return float(np.mean(known)) if known and len(known) >= KNOWN_PART * self.labels else None
+        known_times = [time for times in self.seconds.values() for time in times if time is not None]
+        return float(np.mean(known_times)) if known_times and len(known_times) >= KNOWN_PART * self.labels else None
 
     def hours(self, images: Iterable[int] | None = None) -> float | None:
         """Return the hours of some images, or of all; those of images that were not sent are 0."""
         mean = self.mean
         if mean is None:
             return None
-        wanted = self.seconds if images is None else [one for one in images if one in self.seconds]
-        return sum(mean if one is None else one for image in wanted for one in self.seconds[image]) / 3600
+        wanted = self.seconds if images is None else [image for image in images if image in self.seconds]
+        return sum(mean if time is None else time for image in wanted for time in self.seconds[image]) / 3600
 
 
 @dataclass
@@ -108,22 +108,22 @@ def effort(lines: Sequence[Line], project: Project) -> Effort:
             elif line.what == "labels" and not event.get("known") and event["image"] in sent:
                 number, proposed = sent[event["image"]]
                 latest[event["image"], number, event["by"]] = event, proposed
-    found: dict[int, Accepted] = defaultdict(Accepted)
+    accepted: dict[int, Accepted] = defaultdict(Accepted)
     for (_, number, _), (event, proposed) in latest.items():
         if number and proposed and event["state"] in CONFIRMED:  # round 0 is another look at people's own boxes
-            _compare(_today(project, proposed), _today(project, event["boxes"]), found[number])
-    return Effort(_times(latest), dict(sorted(found.items())))
+            _compare(_today(project, proposed), _today(project, event["boxes"]), accepted[number])
+    return Effort(_times(latest), dict(sorted(accepted.items())))
 
 
 def _times(latest: Mapping[tuple[int, int, str], tuple[Event, Sequence[BoxRow]]]) -> Times:
-    given = {key: _positive(event.get("seconds")) for key, (event, _) in latest.items()}
-    known = [one for one in given.values() if one is not None]
-    limit = max(SURELY_LABELLING, LEFT_OPEN * float(np.median(known))) if known else math.inf
+    times = {key: _positive(event.get("seconds")) for key, (event, _) in latest.items()}
+    known_times = [time for time in times.values() if time is not None]
+    limit = max(SURELY_LABELLING, LEFT_OPEN * float(np.median(known_times))) if known_times else math.inf
     seconds: dict[int, tuple[float | None, ...]] = {}
-    for (image, _, _), one in given.items():
-        seconds[image] = (*seconds.get(image, ()), one if one is not None and one <= limit else None)
+    for (image, _, _), time in times.items():
+        seconds[image] = (*seconds.get(image, ()), time if time is not None and time <= limit else None)
     boxes = sum(len(event["boxes"]) for event, _ in latest.values())
-    return Times(seconds, sum(one > limit for one in known), boxes)
+    return Times(seconds, sum(time > limit for time in known_times), boxes)
 
 
 def _positive(seconds: float | None) -> float | None:
@@ -136,19 +136,19 @@ def _today(project: Project, boxes: Sequence[BoxRow]) -> list[BoxRow]:
 
 def _compare(proposed: list[BoxRow], confirmed: list[BoxRow], into: Accepted) -> None:
     """Note what became of proposed boxes: first those that are still there, then the others by their overlap."""
-    left = list(confirmed)
+    unmatched = list(confirmed)
     changed = []
     for box in proposed:
-        same = next((other for other in left if _unmoved(box, other)), None)
+        same = next((candidate for candidate in unmatched if _unmoved(box, candidate)), None)
         if same is None:
             changed.append(box)
         else:
-            left.remove(same)
+            unmatched.remove(same)
             into.unchanged += 1
-    moved = pairs(_sides(changed), _sides(left))
+    moved = pairs(_sides(changed), _sides(unmatched))
     into.moved += moved
     into.removed += len(changed) - moved
-    into.added += len(left) - moved
+    into.added += len(unmatched) - moved
 
 
 def _unmoved(first: BoxRow, second: BoxRow) -> bool:

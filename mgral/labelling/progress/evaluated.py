@@ -69,7 +69,10 @@ class Audit:
     def digest(self) -> str:
         """SHA-256 of all that is measured."""
         values = [
-            [[one.round, one.digest, sorted(one.today.items()), sorted(one.classes)] for one in self.rounds],
+            [
+                [evaluated.round, evaluated.digest, sorted(evaluated.today.items()), sorted(evaluated.classes)]
+                for evaluated in self.rounds
+            ],
             [self.images, [*map(dict, self.truth)], self.classes, self.groups],
             sorted((image, sorted(missing)) for image, missing in self.unasked.items()),
         ]
@@ -86,7 +89,9 @@ def gather(folder: Path, settings: ProjectSettings, project: Project) -> Audit:
     notes: list[str] = []
     if not any(image.role for image in project.images.values()):
         return Audit((), (), (), {}, (), (), ())
-    rounds = [one for number in sorted(project.rounds) if (one := _evaluated(folder, project, number, notes))]
+    rounds = [
+        evaluated for number in sorted(project.rounds) if (evaluated := _evaluated(folder, project, number, notes))
+    ]
     labels = {
         image: label
         for image, state in sorted(project.images.items())
@@ -95,7 +100,7 @@ def gather(folder: Path, settings: ProjectSettings, project: Project) -> Audit:
     rounds = _comparable(rounds, frozenset(labels), notes)
     if not rounds:
         return Audit((), (), (), {}, (), (), tuple(notes))
-    images = sorted(frozenset(labels).intersection(*(one.images for one in rounds)))
+    images = sorted(frozenset(labels).intersection(*(evaluated.images for evaluated in rounds)))
     if uncounted := labels.keys() - {*images}:
         gone = uncounted & missing_pictures(folder, settings, project)
         reasons = {
@@ -107,8 +112,8 @@ def gather(folder: Path, settings: ProjectSettings, project: Project) -> Audit:
             for reason, count in reasons.items()
             if count
         ]
-    classes = sorted(frozenset(project.classes).intersection(*(one.classes for one in rounds)))
-    if late := [project.classes[one] for one in sorted(rounds[-1].classes - set(classes))]:
+    classes = sorted(frozenset(project.classes).intersection(*(evaluated.classes for evaluated in rounds)))
+    if late := [project.classes[class_id] for class_id in sorted(rounds[-1].classes - set(classes))]:
         notes.append(f"not in the mean, as earlier rounds did not know them: {', '.join(late)}")
     truth = [
         {"image_id": image, "category_id": box[4], "bbox": [*box[:4]]}
@@ -124,7 +129,7 @@ def gather(folder: Path, settings: ProjectSettings, project: Project) -> Audit:
 def _evaluated(folder: Path, project: Project, number: int, notes: list[str]) -> Evaluated | None:
     """Return a round that was evaluated; None for one that was not, with a note where it should have been."""
     results = results_folder(folder, number)
-    found, test = detector_folder(folder, number) / "detections.json", results / "dataset" / "test.json"
+    detections, test = detector_folder(folder, number) / "detections.json", results / "dataset" / "test.json"
     try:
         snapshot = load_snapshot(round_folder(folder, number) / SNAPSHOT)
         learnt = complete(snapshot.labelled)
@@ -133,59 +138,59 @@ def _evaluated(folder: Path, project: Project, number: int, notes: list[str]) ->
         if not complete(snapshot.audit):
             notes.append(f"round {number} has no score: no picture to measure by was labelled when it was opened")
             return None
-        today = {one: project.class_today(one) for one, _ in snapshot.classes}
-        known = frozenset(today)
+        today = {class_id: project.class_today(class_id) for class_id, _ in snapshot.classes}
+        known_classes = frozenset(today)
         entries = [
             {
-                "image_id": int(one["image_id"]),
-                "category_id": today[one["category_id"]],
+                "image_id": int(detection["image_id"]),
+                "category_id": today[detection["category_id"]],
                 "bbox": [_finite(x), _finite(y), _finite(width), _finite(height)],
-                "score": _finite(one["score"]),
+                "score": _finite(detection["score"]),
             }
-            for one in read_json(found)
-            for x, y, width, height in [one["bbox"]]
+            for detection in read_json(detections)
+            for x, y, width, height in [detection["bbox"]]
         ]
-        images = frozenset(int(one["id"]) for one in read_json(test)["images"])
-        digest = hashlib.sha256(found.read_bytes()).hexdigest()
+        images = frozenset(int(image["id"]) for image in read_json(test)["images"])
+        digest = hashlib.sha256(detections.read_bytes()).hexdigest()
     except (InputError, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
-        said = str(error).split(";")[0] if isinstance(error, InputError) else f"{found} or {test} is damaged"
+        reason = str(error).split(";")[0] if isinstance(error, InputError) else f"{detections} or {test} is damaged"
         notes.append(
-            f"round {number} is left out ({said}); compute it again: "
+            f"round {number} is left out ({reason}); compute it again: "
             f"{program()} snakemake --cores all --configfile round{number}/{CONFIG}"
         )
         return None
-    classes = frozenset(one for one in project.classes if _knew(project, known, one))
+    classes = frozenset(class_id for class_id in project.classes if _knew(project, known_classes, class_id))
     return Evaluated(number, learnt, images, today, classes, tuple(entries), digest)
 
 
 def _finite(value: object) -> float:
-    found = finite(value)
-    if found is None:
+    number = finite(value)
+    if number is None:
         raise ValueError(f"{value!r} is no finite number")
-    return float(found)
+    return float(number)
 
 
 def _knew(project: Project, known: frozenset[int], number: int) -> bool:
     """Whether a detector knew a class of today, or all classes that it was merged of."""
-    parts = [old for old, into in project.became.items() if into == (number,)]
+    parts = [old for old, new in project.became.items() if new == (number,)]
     return number in known or (bool(parts) and all(_knew(project, known, part) for part in parts))
 
 
 def _comparable(rounds: list[Evaluated], labelled: frozenset[int], notes: list[str]) -> list[Evaluated]:
     """Return the rounds without those that share too few images, or no class, with the others."""
-    most = max((len(one.images & labelled) for one in rounds), default=0)
+    most = max((len(evaluated.images & labelled) for evaluated in rounds), default=0)
     if not most:
         return []
-    kept = [one for one in rounds if len(one.images & labelled) >= SHARED * most]
-    if few := [str(one.round) for one in rounds if one not in kept]:
+    comparable = [evaluated for evaluated in rounds if len(evaluated.images & labelled) >= SHARED * most]
+    if few := [str(evaluated.round) for evaluated in rounds if evaluated not in comparable]:
         notes.append(
             f"round {', '.join(few)} is left out: when it was opened, fewer than half of {most} pictures to measure "
             "by were labelled, and not missing"
         )
-    while kept and not frozenset.intersection(*(one.classes for one in kept)):
-        notes.append(f"round {kept[0].round} is left out: it knew other classes than the later ones")
-        kept = kept[1:]
-    return kept
+    while comparable and not frozenset.intersection(*(evaluated.classes for evaluated in comparable)):
+        notes.append(f"round {comparable[0].round} is left out: it knew other classes than the later ones")
+        comparable = comparable[1:]
+    return comparable
 
 
 def _near_copies(
@@ -203,11 +208,11 @@ def _near_copies(
     number = rounds[-1].round
     dataset = results_folder(folder, number) / "dataset"
     try:
-        order = [int(one["id"]) for one in read_json(dataset / "test.json")["images"]]
-        small = load_thumbnails(dataset / "test.thumbnails.npy", len(order))
-        near = load_config(round_folder(folder, number) / CONFIG).near_copies
+        test_images = [int(image["id"]) for image in read_json(dataset / "test.json")["images"]]
+        thumbnails = load_thumbnails(dataset / "test.thumbnails.npy", len(test_images))
+        near_copies = load_config(round_folder(folder, number) / CONFIG).near_copies
     except InputError:
         notes.append("near-copies are not known, and each picture counts by itself: intervals may be too narrow")
         return ()
-    rows = [order.index(image) for image in images]
-    return find_groups(ids, np.asarray(small)[rows], ids[:0], np.asarray(small)[:0], near).groups
+    rows = [test_images.index(image) for image in images]
+    return find_groups(ids, np.asarray(thumbnails)[rows], ids[:0], np.asarray(thumbnails)[:0], near_copies).groups

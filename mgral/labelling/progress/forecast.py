@@ -78,12 +78,12 @@ class Law:
 
         Infinite where it is never reached.
         """
-        nodes, parts = np.polynomial.hermite_e.hermegauss(7)  # stand for a normal number
+        nodes, node_weights = np.polynomial.hermite_e.hermegauss(7)  # stand for a normal number
         missing = target - (self.last + nodes[:, None] * self.last_error)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            many = self.pictures * (1 - missing / self.rest) ** (-1 / self.exponent)
-        needed = np.where(missing <= 0, self.pictures, np.where(missing < self.rest, many, np.inf))
-        weight = parts[:, None] / parts.sum() * self.weight
+            pictures = self.pictures * (1 - missing / self.rest) ** (-1 / self.exponent)
+        needed = np.where(missing <= 0, self.pictures, np.where(missing < self.rest, pictures, np.inf))
+        weight = node_weights[:, None] / node_weights.sum() * self.weight
         low, middle, high = _quantiles(needed.ravel(), weight.ravel())
         return low, middle, high
 
@@ -115,27 +115,27 @@ def fit_law(pictures: Sequence[int], scores: Sequence[float], scatter: float) ->
     """
     if len(set(pictures)) < FEWEST_ROUNDS:
         return None
-    count, seen = max(pictures), np.asarray(scores, dtype=np.float64)
+    count, measured = max(pictures), np.asarray(scores, dtype=np.float64)
     ratios = count / np.asarray(pictures, dtype=np.float64)
     roots = (np.arange(STEPS) + 0.5) / STEPS
     rest = roots**2  # closer to each other where curves are flat
     laws = []
     for noise, exponent in product(NOISE, EXPONENTS):
         error = np.hypot(noise, scatter)
-        left = seen - rest[:, None] * (1 - ratios**exponent)
+        lasts = measured - rest[:, None] * (1 - ratios**exponent)
         # `last` has a flat prior, so given the other numbers it is normally distributed.
-        last = left.mean(axis=1)
-        fit = -((left - last[:, None]) ** 2).sum(axis=1) / (2 * error**2) - (len(seen) - 1) * np.log(error)
-        usual = -0.5 * (np.log(noise / USUAL_NOISE) / np.log(NOISE_FACTOR)) ** 2
-        possible = log_ndtr((1 - last - rest) * np.sqrt(len(seen)) / error)  # that no score is above 1
-        likely = fit + usual + possible + np.log(roots)
-        laws.append(np.stack([last, rest, *(np.full(STEPS, one) for one in (exponent, error)), likely]))
-    last, rest, exponents, errors, likely = np.concatenate(laws, axis=1)
-    weight = np.exp(likely - likely.max())
+        last = lasts.mean(axis=1)
+        fit = -((lasts - last[:, None]) ** 2).sum(axis=1) / (2 * error**2) - (len(measured) - 1) * np.log(error)
+        log_prior = -0.5 * (np.log(noise / USUAL_NOISE) / np.log(NOISE_FACTOR)) ** 2
+        possible = log_ndtr((1 - last - rest) * np.sqrt(len(measured)) / error)  # that no score is above 1
+        log_weight = fit + log_prior + possible + np.log(roots)
+        laws.append(np.stack([last, rest, *(np.full(STEPS, value) for value in (exponent, error)), log_weight]))
+    last, rest, exponents, errors, log_weight = np.concatenate(laws, axis=1)
+    weight = np.exp(log_weight - log_weight.max())
     return Law(
         pictures=count,
         last=last,
-        last_error=errors / np.sqrt(len(seen)),
+        last_error=errors / np.sqrt(len(measured)),
         rest=rest,
         exponent=exponents,
         error=errors,
@@ -146,6 +146,6 @@ def fit_law(pictures: Sequence[int], scores: Sequence[float], scatter: float) ->
 def _quantiles(values: Array, weight: Array) -> tuple[float, float, float]:
     order = np.argsort(values, kind="stable")
     below = np.cumsum(weight[order])
-    places = np.searchsorted(below, np.array(_TAILS) * below[-1])
-    low, middle, high = (float(one) for one in values[order][places])
+    indices = np.searchsorted(below, np.array(_TAILS) * below[-1])
+    low, middle, high = (float(value) for value in values[order][indices])
     return low, middle, high

@@ -59,11 +59,11 @@ class RoundRow:
 
 def progress_page(folder: Path, settings: ProjectSettings, project: Project, found: Progress) -> str:
     """Return the page (HTML) of the project in a folder; it needs no other file and no network."""
-    own = environment("mgral.labelling.progress")
-    own.filters |= {"points": points, "interval": points_interval, "hours": _hours, "score": _with_interval}
+    jinja = environment("mgral.labelling.progress")
+    jinja.filters |= {"points": points, "interval": points_interval, "hours": _hours, "score": _with_interval}
     counts = project.counts()
     return (
-        own.get_template("page.html.jinja").render(
+        jinja.get_template("page.html.jinja").render(
             settings=settings,
             found=found,
             curve=found.curve,
@@ -86,7 +86,7 @@ def progress_page(folder: Path, settings: ProjectSettings, project: Project, fou
 
 def _facts(settings: ProjectSettings, project: Project, found: Progress) -> list[tuple[str, str]]:
     counts, times = project.counts(), found.effort.times
-    hours, each = times.hours(), found.hours_of_picture
+    hours, per_picture = times.hours(), found.hours_of_picture
     labelled = sum(counts[state] for state in CONFIRMED)
     facts = [
         ("Pictures", f"{len(project.pictures):,}, {labelled:,} of them labelled"),
@@ -95,11 +95,13 @@ def _facts(settings: ProjectSettings, project: Project, found: Progress) -> list
     ]
     if found.target is not None:
         facts.append(("Target", f"{points(found.target)} % {found.name}"))
-    if hours is not None and each is not None:
+    if hours is not None and per_picture is not None:
         boxes = f", {3600 * hours / times.boxes:.0f} s a box" if times.boxes else ""
-        facts.append(("Labelling", f"{hours:.1f} hours, {3600 * each:.0f} s a picture{boxes}"))
+        facts.append(("Labelling", f"{hours:.1f} hours, {3600 * per_picture:.0f} s a picture{boxes}"))
         if found.left:
-            facts.append(("To the end of the budget", f"{found.left:,} pictures, {found.left * each:.1f} hours"))
+            facts.append(
+                ("To the end of the budget", f"{found.left:,} pictures, {found.left * per_picture:.1f} hours")
+            )
     return facts
 
 
@@ -121,10 +123,10 @@ def _round_row(folder: Path, project: Project, found: Progress, number: int) -> 
 
 def _curve_figures(found: Progress) -> list[Drawn]:
     """Draw both scores by pictures, and the forecast one by boxes and by hours too, where these are known."""
-    other = next(name for name in MEANS if name != found.score)
-    figures = [_curve_figure(found, found.score, "pictures"), _curve_figure(found, other, "pictures")]
+    other_score = next(name for name in MEANS if name != found.score)
+    figures = [_curve_figure(found, found.score, "pictures"), _curve_figure(found, other_score, "pictures")]
     figures.append(_curve_figure(found, found.score, "boxes"))
-    if all(one.hours is not None for one in found.curve.points):
+    if all(point.hours is not None for point in found.curve.points):
         figures.append(_curve_figure(found, found.score, "hours"))
     return figures
 
@@ -134,14 +136,14 @@ def _curve_figure(found: Progress, score: str, cost: str) -> Drawn:
     target = found.target if score == found.score else None
 
     def paint(axes: Axes) -> None:
-        at = [float(getattr(one, cost)) for one in found.curve.points]
-        own = [one.scores[score] for one in found.curve.points]
-        _paint_points(axes, at, own, METHOD.colour, f"{MEANS[score]} of the rounds")
+        costs = [float(getattr(point, cost)) for point in found.curve.points]
+        scores = [point.scores[score] for point in found.curve.points]
+        _paint_points(axes, costs, scores, METHOD.colour, f"{MEANS[score]} of the rounds")
         if with_forecast:
-            ahead = [float(one.pictures) for one in found.expected]
-            low, high = zip(*(one.interval for one in found.expected), strict=True)
-            axes.fill_between(ahead, low, high, color=FAINT, alpha=0.25, linewidth=0)
-            axes.plot(ahead, [one.score for one in found.expected], "o--", color=FAINT, label="forecast")
+            pictures = [float(expected.pictures) for expected in found.expected]
+            low, high = zip(*(expected.interval for expected in found.expected), strict=True)
+            axes.fill_between(pictures, low, high, color=FAINT, alpha=0.25, linewidth=0)
+            axes.plot(pictures, [expected.score for expected in found.expected], "o--", color=FAINT, label="forecast")
         if target is not None:
             axes.axhline(target, color=INK, linestyle=":", linewidth=1.2, label=f"target {points(target)}")
         _in_percent(axes, COSTS[cost], f"{MEANS[score]} (%)")
@@ -160,11 +162,11 @@ def _curve_figure(found: Progress, score: str, cost: str) -> Drawn:
 
 
 def _paint_points(axes: Axes, at: Sequence[float], scores: Sequence[Score], colour: str, label: str) -> None:
-    values = [one.value for one in scores]
-    if not any(math.isnan(one.interval.low) for one in scores):
+    values = [score.value for score in scores]
+    if not any(math.isnan(score.interval.low) for score in scores):
         reach = [
-            [max(0.0, one.value - one.interval.low) for one in scores],
-            [max(0.0, one.interval.high - one.value) for one in scores],
+            [max(0.0, score.value - score.interval.low) for score in scores],
+            [max(0.0, score.interval.high - score.value) for score in scores],
         ]
         axes.errorbar(at, values, yerr=reach, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, alpha=0.7)
     axes.plot(at, values, "o-", color=colour, markeredgecolor="white", label=label)
@@ -172,16 +174,16 @@ def _paint_points(axes: Axes, at: Sequence[float], scores: Sequence[Score], colo
 
 def _class_figure(curve: Curve, classes: Mapping[int, str]) -> Drawn | None:
     """Draw the AP of the classes with the most boxes to measure by; nothing where none has enough."""
-    scored = [label for label in classes if any(label in one.by_class for one in curve.points)]
+    scored = [label for label in classes if any(label in point.by_class for point in curve.points)]
     shown = sorted(scored, key=lambda label: -curve.boxes[label])[:FEW_LINES]
     if not shown:
         return None
 
     def paint(axes: Axes) -> None:
         for label, colour in zip(shown, class_colours(len(shown)), strict=True):
-            known: list[Point] = [one for one in curve.points if label in one.by_class]
-            heights = [one.by_class[label].value for one in known]
-            axes.plot([one.pictures for one in known], heights, "o-", color=colour, label=classes[label])
+            known_points: list[Point] = [point for point in curve.points if label in point.by_class]
+            heights = [point.by_class[label].value for point in known_points]
+            axes.plot([point.pictures for point in known_points], heights, "o-", color=colour, label=classes[label])
         _in_percent(axes, COSTS["pictures"], "AP@[.5:.95] (%)")
 
     drawing = draw("by_class", 5.0, 3.2 + legend_height([classes[label] for label in shown]), paint)

@@ -106,7 +106,7 @@ class Cvat:
             lines += _add_classes(project, share)
             wanted = _wanted(share, tasks)
             task = _find_task(client, project, tasks, wanted)
-            made = task is None
+            is_new = task is None
             if task is None:
                 if left_out := len(tasks.pictures) - len(wanted):
                     lines.append(
@@ -121,44 +121,44 @@ class Cvat:
             jobs = len(_jobs(client, task_id=task.id))
             lines.append(f"{self._login.url}/tasks/{task.id}: {jobs} jobs; assign them to people there")
         count = len(tasks.pictures)
-        return Pushed(str(project.id), count if made else 0, 0 if made else count, tuple(lines))
+        return Pushed(str(project.id), count if is_new else 0, 0 if is_new else count, tuple(lines))
 
     def pull(self, known: str, project: Project, output: Path) -> Pulled:
         """Save the pictures of all completed jobs, as `CVAT for images 1.1`; see `Server`."""
         names = Names(project)
         with self._login.session() as client:
-            there = self._known_project(client, known, project)
-            tasks = {task.id: task for task in there.get_tasks()}
-            labels = {label.name for label in there.get_labels()}
-            frames = {number: _frames(task) for number, task in tasks.items()}
+            cvat_project = self._known_project(client, known, project)
+            tasks = {task.id: task for task in cvat_project.get_tasks()}
+            labels = {label.name for label in cvat_project.get_labels()}
+            frames_by_task = {number: _frames(task) for number, task in tasks.items()}
             jobs = [job for job in _jobs(client, project_id=int(known)) if str(job.type) == "annotation"]
             done = [job for job in jobs if str(job.state) == COMPLETED and job.task_id in tasks]
             states = Counter(str(job.state) for job in jobs if str(job.state) != COMPLETED)
-            rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-            lines = [f"CVAT: {len(done)} of {len(jobs)} jobs are completed{rest and f', and not read: {rest}'}"]
-            found: dict[str, ElementTree.Element] = {}
-            earlier = read_saved(output / SAVED)
-            odd = Counter[tuple[str, str]]()
+            unread = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+            lines = [f"CVAT: {len(done)} of {len(jobs)} jobs are completed{unread and f', and not read: {unread}'}"]
+            exports: dict[str, ElementTree.Element] = {}
+            saved = read_saved(output / SAVED)
+            notes = Counter[tuple[str, str]]()
             for job in tracked(done, "jobs", len(done), "job"):
-                own = frames[job.task_id][job.start_frame : job.stop_frame + 1]
-                ours = {name for name, removed in own if not removed and len(names.find(name)) == 1}
-                odd[REMOVED] += sum(removed for _, removed in own)
-                odd[OTHERS] += sum(not removed for _, removed in own) - len(ours)
+                job_frames = frames_by_task[job.task_id][job.start_frame : job.stop_frame + 1]
+                pictures = {name for name, removed in job_frames if not removed and len(names.find(name)) == 1}
+                notes[REMOVED] += sum(removed for _, removed in job_frames)
+                notes[OTHERS] += sum(not removed for _, removed in job_frames) - len(pictures)
                 name = f"task{job.task_id}-job{job.id}.xml"
-                root = earlier.get(name)
-                if root is None or not is_current(root, job, labels, ours):  # an export takes seconds
+                root = saved.get(name)
+                if root is None or not is_current(root, job, labels, pictures):  # an export takes seconds
                     root = export_of(client, job)
                 if root is None:
-                    odd[CHANGED] += 1
+                    notes[CHANGED] += 1
                 else:
                     person = _end(tasks[job.task_id].name).partition(", ")[2]
-                    found[name] = cut(root, ours, project, job, person)
-                    odd[LACKING] += len(ours) - len(found[name].findall("image"))
-            images = [_there(task.name, frames[number], project, names) for number, task in tasks.items()]
-        lines += [f"CVAT: {number_of(count, *words)}" for words, count in odd.items() if count]
-        files = [output / SAVED] if found else []
+                    exports[name] = cut(root, pictures, project, job, person)
+                    notes[LACKING] += len(pictures) - len(exports[name].findall("image"))
+            images = [_there(task.name, frames_by_task[number], project, names) for number, task in tasks.items()]
+        lines += [f"CVAT: {number_of(count, *note)}" for note, count in notes.items() if count]
+        files = [output / SAVED] if exports else []
         for file in files:
-            save(file, found)
+            save(file, exports)
         return Pulled(tuple(files), "checked", tuple(lines), frozenset().union(*images))
 
     def _project(self, client: Any, share: Share, known: str | None) -> Any:
@@ -166,9 +166,11 @@ class Cvat:
         if known is not None:
             return self._known_project(client, known, share.project)
         mark = _mark(share.project)
-        found = [one for one in client.projects.list(search=mark) if mark in one.name]
-        if found:
-            return min(found, key=lambda one: one.id)
+        cvat_projects = [
+            cvat_project for cvat_project in client.projects.list(search=mark) if mark in cvat_project.name
+        ]
+        if cvat_projects:
+            return min(cvat_projects, key=lambda cvat_project: cvat_project.id)
         labels = [_label(name) for name in share.project.classes.values()]
         name = f"{share.title[: LONGEST_NAME - len(mark) - 3]} ({mark})"
         return client.projects.create(models.ProjectWriteRequest(name=name, labels=labels))
@@ -180,10 +182,10 @@ class Cvat:
         """
         mark, names = _mark(project), Names(project)
         with suppress(NotFoundException, ForbiddenException):
-            there = client.projects.retrieve(int(known))
-            tasks = () if mark in there.name else there.get_tasks()
-            if mark in there.name or any(_there(task.name, _frames(task), project, names) for task in tasks):
-                return there
+            cvat_project = client.projects.retrieve(int(known))
+            tasks = () if mark in cvat_project.name else cvat_project.get_tasks()
+            if mark in cvat_project.name or any(_there(task.name, _frames(task), project, names) for task in tasks):
+                return cvat_project
         raise InputError(
             f"{self._login.url}/projects/{known}, which this project was pushed to, is not there any more, or this "
             f"login may not see it, or it is another's: its name has no {mark!r}, and no task has pictures of this "
@@ -198,14 +200,14 @@ def _mark(project: Project) -> str:
 
 def _end(name: str) -> str:
     """Return the end of a task's name, which says whose pictures it has; empty where somebody renamed it."""
-    found = _SHARE.search(name)
-    return found[1] if found else ""
+    match = _SHARE.search(name)
+    return match[1] if match else ""
 
 
 def _there(title: str, frames: Sequence[Frame], project: Project, names: Names) -> frozenset[tuple[int, int]]:
     """Return round and image number of each picture of the project in a task, given the task's name and frames."""
-    found = (names.find(name) for name, _ in frames)
-    images = [next(iter(one)) for one in found if len(one) == 1]
+    candidates = (names.find(name) for name, _ in frames)
+    images = [next(iter(numbers)) for numbers in candidates if len(numbers) == 1]
     end = _end(title)
     if end.startswith("round"):
         return frozenset((int(end.split(",")[0].removeprefix("round ")), image) for image in images)
@@ -227,8 +229,8 @@ def _read_tasks(share: Share) -> _Tasks:
     check_pictures(pictures, "the tasks")
     if not pictures:
         raise InputError(f"{path} names no picture; bring the tasks back as they were written")
-    if (other := xml.findtext("meta/mgral/project")) != share.project.id:
-        raise InputError(f"{path} is of another project ({other}); push it from there")
+    if (project_id := xml.findtext("meta/mgral/project")) != share.project.id:
+        raise InputError(f"{path} is of another project ({project_id}); push it from there")
     lost, digest = 0, hashlib.sha256(ElementTree.tostring(xml)).hexdigest()[:8]
     for image in xml.iterfind("image"):
         for box in image.findall("box"):
@@ -251,12 +253,12 @@ def _label(name: str) -> Any:
 
 def _add_classes(project: Any, share: Share) -> list[str]:
     """Add the classes that a project lacks; return lines about labels that are none of ours."""
-    there = {label.name for label in project.get_labels()}
-    ours = list(share.project.classes.values())
-    if lacking := [name for name in ours if name not in there]:
-        project.update(models.PatchedProjectWriteRequest(labels=[_label(name) for name in lacking]))
-    more = ", ".join(sorted(there - set(ours)))
-    return [f"labels there that are no classes of this project today: {more}"] if more else []
+    labels = {label.name for label in project.get_labels()}
+    classes = list(share.project.classes.values())
+    if missing := [name for name in classes if name not in labels]:
+        project.update(models.PatchedProjectWriteRequest(labels=[_label(name) for name in missing]))
+    foreign = ", ".join(sorted(labels - set(classes)))
+    return [f"labels there that are no classes of this project today: {foreign}"] if foreign else []
 
 
 def _find_task(client: Any, project: Any, tasks: _Tasks, wanted: set[str]) -> Any:
@@ -265,8 +267,8 @@ def _find_task(client: Any, project: Any, tasks: _Tasks, wanted: set[str]) -> An
     It may lack pictures that were not wanted at that time. A task without pictures was left by an interrupted push.
     It is removed, because adding pictures to it later is not reliable.
     """
-    there = project.get_tasks()
-    for task in [task for task in there if _end(task.name) == tasks.end]:
+    cvat_tasks = project.get_tasks()
+    for task in [task for task in cvat_tasks if _end(task.name) == tasks.end]:
         _await_jobs(client, task)
         task.fetch()
         if not _has_pictures(task):
@@ -280,7 +282,7 @@ def _find_task(client: Any, project: Any, tasks: _Tasks, wanted: set[str]) -> An
             )
     if tasks.end.startswith("again"):  # of pictures that older tasks have too
         return None
-    renamed = [task for task in there if not _end(task.name) and _has_pictures(task)]
+    renamed = [task for task in cvat_tasks if not _end(task.name) and _has_pictures(task)]
     return next((task for task in renamed if _pictures(task) == tasks.names), None)
 
 
@@ -293,7 +295,7 @@ def _frames(task: Any) -> list[Frame]:
         return []
     meta = task.get_meta()
     removed = set(meta.deleted_frames)
-    return [(frame.name, place in removed) for place, frame in enumerate(meta.frames or ())]
+    return [(frame.name, index in removed) for index, frame in enumerate(meta.frames or ())]
 
 
 def _pictures(task: Any) -> set[str]:
@@ -303,8 +305,8 @@ def _pictures(task: Any) -> set[str]:
 def _await_jobs(client: Any, task: Any) -> None:
     """Wait for what the server still does for an earlier push."""
     for status in ("queued", "started"):
-        found, _ = client.api_client.requests_api.list(task_id=task.id, status=status)
-        for job in found.results:
+        answer, _ = client.api_client.requests_api.list(task_id=task.id, status=status)
+        for job in answer.results:
             ended(client, job.id, f"end {job.operation.type}")
 
 
@@ -328,8 +330,8 @@ def _add_boxes(client: Any, task: Any, tasks: _Tasks) -> list[str]:
     """Upload the proposed boxes, unless there are some or somebody began; return a line where they are left out."""
     if tasks.xml.find("image/box") is None:
         return []
-    there = task.get_annotations()
-    if any(there.get(kind) for kind in ("shapes", "tracks", "tags")):
+    annotations = task.get_annotations()
+    if any(annotations.get(kind) for kind in ("shapes", "tracks", "tags")):
         return []
     if any((str(job.state), str(job.stage)) != ("new", "annotation") for job in _jobs(client, task_id=task.id)):
         return ["the proposed boxes are not there, and somebody began: they are left out"]
@@ -337,8 +339,8 @@ def _add_boxes(client: Any, task: Any, tasks: _Tasks) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ANNOTATIONS
         ElementTree.ElementTree(tasks.xml).write(path, encoding="utf-8", xml_declaration=True)
-        asked = {"format": TO_CVAT, "filename": path.name}
-        response = Uploader(client).upload_file(url, path, meta={"filename": path.name}, query_params=asked)
+        params = {"format": TO_CVAT, "filename": path.name}
+        response = Uploader(client).upload_file(url, path, meta={"filename": path.name}, query_params=params)
     finished(client, job_of(response), "take the proposed boxes")
     return []
 

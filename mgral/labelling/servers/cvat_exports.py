@@ -27,18 +27,18 @@ def export_of(client: Any, job: Any) -> ElementTree.Element | None:
     """Return what a completed job has; None where it changed meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "export.zip"
-        asked, _ = client.api_client.jobs_api.create_dataset_export(
+        request, _ = client.api_client.jobs_api.create_dataset_export(
             id=job.id, format=FROM_CVAT, save_images=False, location="local"
         )
-        made = finished(client, asked.rq_id, f"export job {job.id}")
-        Downloader(client).download_file(made.result_url, path)
+        export_job = finished(client, request.rq_id, f"export job {job.id}")
+        Downloader(client).download_file(export_job.result_url, path)
         try:
             with zipfile.ZipFile(path) as archive:
                 root = parse_xml(archive.read(ANNOTATIONS))
         except (zipfile.BadZipFile, zlib.error, KeyError, XmlError) as error:
             raise StepError(f"the export of CVAT's job {job.id} is damaged ({error}); pull again") from None
-    now = client.jobs.retrieve(job.id)
-    return root if (str(now.state), now.updated_date) == (COMPLETED, job.updated_date) else None
+    job_now = client.jobs.retrieve(job.id)
+    return root if (str(job_now.state), job_now.updated_date) == (COMPLETED, job.updated_date) else None
 
 
 def read_saved(path: Path) -> dict[str, ElementTree.Element]:
@@ -71,22 +71,22 @@ def cut(
     Servers have put pictures of other jobs into the export of a job, as if these were empty. An export also has the
     time at which it was made, which would be news each time, and people's addresses.
     """
-    own = ElementTree.Element("annotations")
-    ElementTree.SubElement(own, "version").text = "1.1"
-    meta = ElementTree.SubElement(own, "meta")
+    annotations = ElementTree.Element("annotations")
+    ElementTree.SubElement(annotations, "version").text = "1.1"
+    meta = ElementTree.SubElement(annotations, "meta")
     ElementTree.SubElement(ElementTree.SubElement(meta, "mgral"), "project").text = project.id
-    about = ElementTree.SubElement(meta, "job")
-    ElementTree.SubElement(about, "id").text = str(job.id)
-    ElementTree.SubElement(about, "updated").text = job.updated_date.isoformat()
-    assignee = ElementTree.SubElement(about, "assignee")
-    who = getattr(job, "assignee", None)
-    ElementTree.SubElement(assignee, "username").text = who.username if who else person
-    labels = ElementTree.SubElement(about, "labels")
+    job_element = ElementTree.SubElement(meta, "job")
+    ElementTree.SubElement(job_element, "id").text = str(job.id)
+    ElementTree.SubElement(job_element, "updated").text = job.updated_date.isoformat()
+    assignee = ElementTree.SubElement(job_element, "assignee")
+    user = getattr(job, "assignee", None)
+    ElementTree.SubElement(assignee, "username").text = user.username if user else person
+    labels = ElementTree.SubElement(job_element, "labels")
     for name in root.iterfind("meta//labels/label/name"):
         ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name.text
-    own.extend(image for image in root.iterfind("image") if image.get("name") in pictures)
-    ElementTree.indent(own)
-    return own
+    annotations.extend(image for image in root.iterfind("image") if image.get("name") in pictures)
+    ElementTree.indent(annotations)
+    return annotations
 
 
 def save(path: Path, found: dict[str, ElementTree.Element]) -> None:

@@ -99,9 +99,9 @@ class Login:
         except refusals.ApiException as error:
             if error.status not in (400, 401, 403):
                 raise
-            given = TOKEN if isinstance(self.credentials, AccessTokenCredentials) else f"{USER} and {PASSWORD}"
+            variables = TOKEN if isinstance(self.credentials, AccessTokenCredentials) else f"{USER} and {PASSWORD}"
             raise InputError(
-                f"{self.url} refuses the login of {given} ({self._said(error)}); correct it, or make a new token "
+                f"{self.url} refuses the login of {variables} ({self._said(error)}); correct it, or make a new token "
                 "(in CVAT, under your profile, Security)"
             ) from None
 
@@ -112,20 +112,20 @@ class Login:
         try:
             yield versions
         except refusals.ApiException as error:
-            said = self._said(error)
-            if (elsewhere := (error.headers or {}).get("Location")) and 300 <= (error.status or 0) < 400:
+            reply = self._said(error)
+            if (location := (error.headers or {}).get("Location")) and 300 <= (error.status or 0) < 400:
                 raise InputError(
-                    f"{self.url} sends on to {elsewhere.partition('/api/')[0]}; give that address as --url"
+                    f"{self.url} sends on to {location.partition('/api/')[0]}; give that address as --url"
                 ) from None
             if error.status == 429 or (error.status or 0) >= 500:
-                raise StepError(f"{self.url} fails ({said}); run the same command again later") from None
+                raise StepError(f"{self.url} fails ({reply}); run the same command again later") from None
             if error.status == 404:
                 raise InputError(
-                    f"{self.url} does not have what was requested ({said}); check that it is a CVAT. If somebody "
+                    f"{self.url} does not have what was requested ({reply}); check that it is a CVAT. If somebody "
                     "deleted something there, run the same command again"
                 ) from None
             raise InputError(
-                f"{self.url} refuses ({said}); ask for the permission there, or check the project, and run the same "
+                f"{self.url} refuses ({reply}); ask for the permission there, or check the project, and run the same "
                 "command again"
             ) from None
         except urllib3.exceptions.HTTPError as error:
@@ -144,9 +144,9 @@ class Login:
                 f"{self.url}: {self._without_secret(str(error))}; check the server, and run the same command again"
             ) from None
         except (*OTHER_ANSWERS, refusals.OpenApiException) as error:
-            other = f"it is version {versions[0]}; install the cvat-sdk of that version" if versions else "is it one?"
+            hint = f"it is version {versions[0]}; install the cvat-sdk of that version" if versions else "is it one?"
             raise InputError(
-                f"{self.url} does not answer as a CVAT {VERSION} does ({self._without_secret(str(error))}); {other}"
+                f"{self.url} does not answer as a CVAT {VERSION} does ({self._without_secret(str(error))}); {hint}"
             ) from error
 
     def _said(self, error: Any) -> str:
@@ -159,8 +159,8 @@ class Login:
         return f"{error.status}{body and ': '}{self._without_secret(str(body))}"
 
     def _without_secret(self, text: str) -> str:
-        shown = " ".join(text.replace(self.secret, "***").split())
-        return shown[:SHOWN]
+        masked = " ".join(text.replace(self.secret, "***").split())
+        return masked[:SHOWN]
 
 
 def finished(client: Any, number: str, what: str) -> Any:
@@ -187,15 +187,15 @@ def finished(client: Any, number: str, what: str) -> Any:
 
 def ended(client: Any, number: str, what: str) -> Any:
     """Wait until a background job of a server is done or has failed, and return it; see `finished`."""
-    pause, seen, since = 0.1, None, time.monotonic()
+    pause, last_state, last_change = 0.1, None, time.monotonic()
     while True:
         job, _ = client.api_client.requests_api.retrieve(number)
         status = job.status.value
         if status in ("finished", "failed"):
             return job
-        if seen != (state := (status, job.get("progress"))):
-            seen, since = state, time.monotonic()
-        elif time.monotonic() - since > STANDSTILL:
+        if last_state != (state := (status, job.get("progress"))):
+            last_state, last_change = state, time.monotonic()
+        elif time.monotonic() - last_change > STANDSTILL:
             raise StepError(
                 f"CVAT has made no progress for {STANDSTILL / 60:g} minutes, to {what} ({status}); are its workers "
                 "running? Run the same command again later"
@@ -206,20 +206,20 @@ def ended(client: Any, number: str, what: str) -> Any:
 
 def job_of(response: Any) -> str:
     """Return the number of the background job that an answer names."""
-    found = json.loads(response.data)
-    if not isinstance(found, dict) or not isinstance(found.get("rq_id"), str):
+    content = json.loads(response.data)
+    if not isinstance(content, dict) or not isinstance(content.get("rq_id"), str):
         raise CvatSdkException("an answer lacks rq_id")
-    return str(found["rq_id"])
+    return str(content["rq_id"])
 
 
 def _limit(client: Any) -> None:
-    rest = client.api_client.rest_client
-    send = rest.request
+    rest_client = client.api_client.rest_client
+    send = rest_client.request
 
     def request(*given: Any, **options: Any) -> Any:
         options["_request_timeout"] = options.get("_request_timeout") or (CONNECT, ANSWER)
         return send(*given, **options)
 
-    rest.request = request
+    rest_client.request = request
     # A password that is sent on goes to a server that nobody named.
-    rest.pool_manager.urlopen = partial(rest.pool_manager.urlopen, redirect=False)
+    rest_client.pool_manager.urlopen = partial(rest_client.pool_manager.urlopen, redirect=False)

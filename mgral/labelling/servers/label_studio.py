@@ -82,22 +82,24 @@ class LabelStudio:
             number = known or self._found(share) or self._made(share)
             project = self._project(number, share.project)
             lines += self._fit(project, share.project)
-            there = Counter(map(key_of, self._data(number, share.project).values()))
-            lacking = [task for task in tasks if key_of(task["data"]) not in there]
-            missing = [task for task in lacking if share.wants(task["data"]["mgral_id"])]
-            if missing:
-                lines += self._place(number, share, missing, pictures)
-                self._send(number, share.project, missing)
-        if done := len(lacking) - len(missing):
-            lines.append(f"{number_of(done, 'picture was', 'pictures were')} not sent: labelled or withdrawn by now")
-        twice = sum(there[key_of(task["data"])] > 1 for task in tasks)
-        if twice:
+            key_counts = Counter(map(key_of, self._data(number, share.project).values()))
+            unsent = [task for task in tasks if key_of(task["data"]) not in key_counts]
+            wanted = [task for task in unsent if share.wants(task["data"]["mgral_id"])]
+            if wanted:
+                lines += self._place(number, share, wanted, pictures)
+                self._send(number, share.project, wanted)
+        if left_out := len(unsent) - len(wanted):
             lines.append(
-                f"{number_of(twice, 'picture is', 'pictures are')} there twice; delete the tasks that "
+                f"{number_of(left_out, 'picture was', 'pictures were')} not sent: labelled or withdrawn by now"
+            )
+        duplicates = sum(key_counts[key_of(task["data"])] > 1 for task in tasks)
+        if duplicates:
+            lines.append(
+                f"{number_of(duplicates, 'picture is', 'pictures are')} there twice; delete the tasks that "
                 "nobody has begun"
             )
         lines.append(f"{self._rest.url}/projects/{number}")
-        return Pushed(number, len(missing), len(tasks) - len(lacking), tuple(lines))
+        return Pushed(number, len(wanted), len(tasks) - len(unsent), tuple(lines))
 
     def pull(self, known: str, project: Project, output: Path) -> Pulled:
         """Save all tasks of a project, with what people made of them, see `Server.pull`."""
@@ -105,33 +107,35 @@ class LabelStudio:
             self._project(known, project)
             tasks = self._tasks(known, READ_AT_ONCE, {"fields": "all", "include": ",".join(NEEDED)}, "labels")
             people = self._people()
-            ours = [task for task in tasks.values() if _is_ours(task["data"], project)]
+            own_tasks = [task for task in tasks.values() if _is_ours(task["data"], project)]
             others = [number for number, task in tasks.items() if not _is_ours(task["data"], project)]
             lines = []
             if others:
-                named = ", ".join(map(str, others[:NAMED])) + (" and others" if len(others) > NAMED else "")
+                listed = ", ".join(map(str, others[:NAMED])) + (" and others" if len(others) > NAMED else "")
                 lines.append(
                     f"{len(others)} tasks of {self._rest.url}/projects/{known} were not sent from here, and are left "
-                    f"out: {named}"
+                    f"out: {listed}"
                 )
             file = output / "label_studio.json"
-            write_json(file, [_with_drafts(task, people) for task in ours])
-            there = frozenset((key.round, key.image) for key in (key_of(task["data"]) for task in ours))
-            return Pulled((file,), "unknown", tuple(lines), there)
+            write_json(file, [_with_drafts(task, people) for task in own_tasks])
+            pictures = frozenset((key.round, key.image) for key in (key_of(task["data"]) for task in own_tasks))
+            return Pulled((file,), "unknown", tuple(lines), pictures)
 
     def _found(self, share: Share) -> str | None:
         """Return the number of the server's project that contains a share, by the mark in its description."""
-        mark, found, page = _mark(share), [], 1
+        mark, numbers, page = _mark(share), [], 1
         while True:
             answer = self._rest.get("/api/projects", {"page": page, "page_size": 100, "include": "id,description"})
-            found += [str(one["id"]) for one in answer["results"] if mark in (one["description"] or "").split()]
+            numbers += [
+                str(project["id"]) for project in answer["results"] if mark in (project["description"] or "").split()
+            ]
             if not answer["next"]:
                 break
             page += 1
-        if len(found) > 1:
-            where = ", ".join(f"{self._rest.url}/projects/{number}" for number in found)
+        if len(numbers) > 1:
+            where = ", ".join(f"{self._rest.url}/projects/{number}" for number in numbers)
             raise InputError(f"several projects say that they are {mark}: {where}; take that out of all but one")
-        return found[0] if found else None
+        return numbers[0] if numbers else None
 
     def _made(self, share: Share) -> str:
         title = f"{share.title} {share.person}".strip()[:50]
@@ -148,14 +152,14 @@ class LabelStudio:
     def _project(self, number: str, project: Project) -> _Json:
         """Return the settings of a project; raises InputError where it is gone, or another's."""
         try:
-            found: _Json = self._rest.get(f"/api/projects/{number}")
+            settings: _Json = self._rest.get(f"/api/projects/{number}")
         except RefusedError as refused:
             if refused.status != 404:
                 raise
-            found = {}
+            settings = {}
         # Where the server began again, another project may have the number.
-        if f"mgral:{project.id}" in (found.get("description") or "") or (found and self._data(number, project)):
-            return found
+        if f"mgral:{project.id}" in (settings.get("description") or "") or (settings and self._data(number, project)):
+            return settings
         raise InputError(
             f"{self._rest.url}/projects/{number}, which this project was pushed to, is not there any more, or is not "
             f"for the account of the token; give the right token ({VARIABLE}), or make a new one: "
@@ -164,42 +168,42 @@ class LabelStudio:
 
     def _fit(self, found: _Json, project: Project) -> list[str]:
         """Add missing classes to a labelling interface, and return what a person should know of the settings."""
-        number, place = found["id"], f"{self._rest.url}/projects/{found['id']}/settings"
-        config, lines = fitted_interface(found["label_config"], project, f"{place}/labeling")
+        number, url = found["id"], f"{self._rest.url}/projects/{found['id']}/settings"
+        config, lines = fitted_interface(found["label_config"], project, f"{url}/labeling")
         if config is not None:
             self._rest.patch(f"/api/projects/{number}", {"label_config": config})
         if found["sampling"] != ORDER:
             lines.append(
-                f"its task order is {found['sampling']}, not {ORDER}, so the most useful do not come first ({place})"
+                f"its task order is {found['sampling']}, not {ORDER}, so the most useful do not come first ({url})"
             )
         if not found["show_collab_predictions"] or found["model_version"] != MODEL:
-            lines.append(f"it shows no proposed boxes; to see them, choose the predictions {MODEL!r} ({place})")
+            lines.append(f"it shows no proposed boxes; to see them, choose the predictions {MODEL!r} ({url})")
         return lines
 
     def _data(self, number: str, project: Project) -> dict[int, _Json]:
         """Return the data of the tasks that are of a project, by the server's numbers."""
         tasks = self._tasks(number, KNOWN_AT_ONCE, {"include": "id,data"})
-        return {one: task["data"] for one, task in tasks.items() if _is_ours(task["data"], project)}
+        return {task_number: task["data"] for task_number, task in tasks.items() if _is_ours(task["data"], project)}
 
     def _tasks(self, number: str, size: int, more: Mapping[str, str], title: str = "") -> dict[int, _Json]:
         """Return all tasks of a project by their numbers, ascending; with a title, show how many are read."""
         params = {**more, "project": number, "resolve_uri": "false", "page_size": str(size)}
         for _ in range(TRIES):
             first = self._rest.get("/api/tasks", params)
-            pages = self._pages(params, first)
+            entries = self._pages(params, first)
             total = int(first["total"])
-            tasks = {task["id"]: task for task in (tracked(pages, title, total, "task") if title else pages)}
+            tasks = {task["id"]: task for task in (tracked(entries, title, total, "task") if title else entries)}
             if len(tasks) == total:
                 return dict(sorted(tasks.items()))
         raise StepError(f"{self._rest.url}/projects/{number} changes all the time; run the same command later")
 
     def _pages(self, params: Mapping[str, str], answer: _Json) -> Iterator[_Json]:
         """Yield the tasks of all pages, given the first; fewer where some are deleted meanwhile."""
-        read, page = 0, 1
+        count, page = 0, 1
         while answer["tasks"]:
             yield from answer["tasks"]
-            read, page = read + len(answer["tasks"]), page + 1
-            if read >= answer["total"]:
+            count, page = count + len(answer["tasks"]), page + 1
+            if count >= answer["total"]:
                 return
             try:
                 answer = self._rest.get("/api/tasks", {**params, "page": str(page)})
@@ -211,7 +215,7 @@ class LabelStudio:
     def _people(self) -> dict[str, int]:
         """Return the numbers of the people by their email addresses, as far as the token's account may know them."""
         try:
-            return {one["email"]: one["id"] for one in self._rest.get("/api/users/")}
+            return {person["email"]: person["id"] for person in self._rest.get("/api/users/")}
         except (RefusedError, KeyError, TypeError):
             return {}
 
@@ -225,8 +229,8 @@ class LabelStudio:
         folder, lines = share.folder / PICTURES, []
         if pictures != "upload":
             try:
-                first = files[tasks[0]["data"]["mgral_id"]].name
-                prefix = serve(self._rest, number, f"{share.title} {share.folder.name}", folder, first)
+                first_file = files[tasks[0]["data"]["mgral_id"]].name
+                prefix = serve(self._rest, number, f"{share.title} {share.folder.name}", folder, first_file)
                 for task in tasks:
                     task["data"]["image"] = prefix + quote(files[task["data"]["mgral_id"]].name)
                 return []
@@ -239,8 +243,8 @@ class LabelStudio:
                     "the project's folder, or give --pictures upload"
                 )
             lines.append(f"{reason}, so they were uploaded")
-        wanted = [Picture(image, file) for image, file in files.items()]
-        addresses = upload(self._rest, number, share.project.id, wanted)
+        uploads = [Picture(image, file) for image, file in files.items()]
+        addresses = upload(self._rest, number, share.project.id, uploads)
         for task in tasks:
             task["data"]["image"] = addresses[task["data"]["mgral_id"]]
         return lines
@@ -248,9 +252,9 @@ class LabelStudio:
     def _send(self, number: str, project: Project, tasks: Sequence[_Json]) -> None:
         """Send tasks in their order, each once: after a request that broke off, what is there is asked for."""
         chunk: list[_Json] = []
-        for place, task in enumerate(tracked(tasks, "tasks", len(tasks), "task"), start=1):
+        for position, task in enumerate(tracked(tasks, "tasks", len(tasks), "task"), start=1):
             chunk.append(task)
-            if len(chunk) == SENT_AT_ONCE or place == len(tasks):
+            if len(chunk) == SENT_AT_ONCE or position == len(tasks):
                 self._send_chunk(number, project, chunk)
                 chunk = []
 
@@ -267,8 +271,8 @@ class LabelStudio:
                 except UnsureError as error:
                     late, reason = error.late, str(error)
             self._rest.wait(attempt, reason)
-            there = set(map(key_of, self._data(number, project).values()))
-            chunk = [task for task in chunk if key_of(task["data"]) not in there]
+            sent_keys = set(map(key_of, self._data(number, project).values()))
+            chunk = [task for task in chunk if key_of(task["data"]) not in sent_keys]
             if not chunk:
                 return
         raise StepError(
@@ -278,10 +282,10 @@ class LabelStudio:
 
 
 def _renewed(url: str, value: str) -> Rest:
-    shop = Rest(url, Token("Bearer", value))
+    token_server = Rest(url, Token("Bearer", value))
 
     def renew() -> Token:
-        return Token("Bearer", shop.exchange("/api/token/refresh", {"refresh": value})["access"])
+        return Token("Bearer", token_server.exchange("/api/token/refresh", {"refresh": value})["access"])
 
     return Rest(url, renew(), renew)
 
@@ -299,9 +303,9 @@ def _mark(share: Share) -> str:
 def _with_drafts(task: _Json, people: Mapping[str, int]) -> _Json:
     """Return a task whose drafts say by number whose they are, as annotations do, and not how long ago they began."""
     drafts = []
-    for one in task["drafts"]:
-        lasting = {key: value for key, value in one.items() if key != "created_ago"}
-        drafts.append({**lasting, "user": people.get(one["user"], one["user"])})
+    for draft in task["drafts"]:
+        fields = {key: value for key, value in draft.items() if key != "created_ago"}
+        drafts.append({**fields, "user": people.get(draft["user"], draft["user"])})
     return {**task, "drafts": drafts}
 
 

@@ -35,17 +35,17 @@ def fitted_interface(given: str, project: Project, where: str) -> tuple[str | No
         view = ElementTree.fromstring(given, parser)
     except ElementTree.ParseError:
         view = ElementTree.Element("View")
-    picture = next((one for one in view.iter("Image") if one.get("value") == "$image"), None)
-    boxes = next((one for one in view.iter("RectangleLabels") if one.get("name") == "label"), None)
+    picture = next((element for element in view.iter("Image") if element.get("value") == "$image"), None)
+    boxes = next((element for element in view.iter("RectangleLabels") if element.get("name") == "label"), None)
     if picture is None or picture.get("name") != "image" or boxes is None or boxes.get("toName") != "image":
         raise InputError(
             f"{where}: the labelling interface was changed, and does not fit the tasks any more: it needs an Image "
             'with the name "image" and the value "$image", and RectangleLabels with the name "label" for it; put '
             f"them back, or replace it by:\n{label_config(names)}"
         )
-    there = {one.get("alias") or one.get("value") or "" for one in boxes.iter("Label")}
-    former = sorted(there & project.named.keys() - set(names))
-    foreign = sorted(there - project.named.keys())
+    labels = {label.get("alias") or label.get("value") or "" for label in boxes.iter("Label")}
+    former = sorted(labels & project.named.keys() - set(names))
+    foreign = sorted(labels - project.named.keys())
     lines = []
     if former:
         lines.append(
@@ -57,11 +57,11 @@ def fitted_interface(given: str, project: Project, where: str) -> tuple[str | No
             f"the labelling interface has classes that the project has not ({', '.join(foreign)}): add them "
             f"({program()} project classes add NAME, NAME being each), or take them out ({where})"
         )
-    missing = set(names) - there
+    missing = set(names) - labels
     if not missing:
         return None, lines
-    for one in ElementTree.fromstring(label_config(names)).iter("Label"):
-        if one.get("value") in missing:
-            boxes.append(one)
+    for label in ElementTree.fromstring(label_config(names)).iter("Label"):
+        if label.get("value") in missing:
+            boxes.append(label)
     added = ", ".join(name for name in names if name in missing)
     return ElementTree.tostring(view, encoding="unicode"), [f"new in the labelling interface: {added}", *lines]

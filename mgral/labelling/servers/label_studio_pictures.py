@@ -47,36 +47,38 @@ def serve(rest: Rest, number: str, title: str, folder: Path, first: str) -> str:
         Where it does not, with its reason.
     """
     content, reason = (folder / first).read_bytes(), ""
-    for place in dict.fromkeys([folder.absolute(), folder.resolve()]):
-        made, before = None, _storage(rest, number, place)
-        if before is None:
-            values = {"title": f"{title}: needs no sync"[:256], "path": str(place), "use_blob_urls": True}
+    for path in dict.fromkeys([folder.absolute(), folder.resolve()]):
+        new_storage, old_storage = None, _storage(rest, number, path)
+        if old_storage is None:
+            values = {"title": f"{title}: needs no sync"[:256], "path": str(path), "use_blob_urls": True}
             try:
-                made = rest.make(
+                new_storage = rest.make(
                     "/api/storages/localfiles",
                     {"project": int(number), **values},
-                    partial(_storage, rest, number, place),
+                    partial(_storage, rest, number, path),
                 )
             except RefusedError as refused:
                 reason = refused.words
                 continue
-        for root in place.parents:
-            prefix = f"{LOCAL_FILES}{quote(place.relative_to(root).as_posix())}/"
+        for root in path.parents:
+            prefix = f"{LOCAL_FILES}{quote(path.relative_to(root).as_posix())}/"
             try:
                 if rest.content(prefix + quote(first)) == content:
                     return prefix
             except RefusedError as refused:
                 if refused.status != 404:
                     reason = refused.words
-        if made is not None:
-            rest.delete(f"/api/storages/localfiles/{made}")
+        if new_storage is not None:
+            rest.delete(f"/api/storages/localfiles/{new_storage}")
     raise RefusedError(400, reason or "it has no such pictures, or others, under this path")
 
 
 def _storage(rest: Rest, number: str, place: Path) -> int | None:
     """Return the number of the storage by which a project may be served the pictures of a folder."""
-    stored = rest.get("/api/storages/localfiles", {"project": number})
-    return next((one["id"] for one in stored if one["path"] == str(place) and one["use_blob_urls"]), None)
+    storages = rest.get("/api/storages/localfiles", {"project": number})
+    return next(
+        (storage["id"] for storage in storages if storage["path"] == str(place) and storage["use_blob_urls"]), None
+    )
 
 
 def upload(rest: Rest, number: str, identity: str, pictures: Sequence[Picture]) -> dict[int, str]:
@@ -95,33 +97,37 @@ def upload(rest: Rest, number: str, identity: str, pictures: Sequence[Picture]) 
         Where it breaks off again and again.
     """
     names = {
-        one.image: one.path.name
-        if KEPT_NAME.fullmatch(one.path.name)
-        else f"mgral-{identity[:8]}-{one.image}{one.path.suffix.lower()}"
-        for one in pictures
+        picture.image: picture.path.name
+        if KEPT_NAME.fullmatch(picture.path.name)
+        else f"mgral-{identity[:8]}-{picture.image}{picture.path.suffix.lower()}"
+        for picture in pictures
     }
-    sizes = {one.image: one.path.stat().st_size for one in pictures}
+    sizes = {picture.image: picture.path.stat().st_size for picture in pictures}
     failures, most = 0, -1
     while True:
-        there = _uploaded(rest, number)
-        found = {one: there[names[one], sizes[one]] for one in names if (names[one], sizes[one]) in there}
-        left = [one for one in pictures if one.image not in found]
-        if not left:
-            return found
-        failures, most = (0, len(found)) if len(found) > most else (failures + 1, most)
+        addresses = _uploaded(rest, number)
+        uploaded = {
+            image: addresses[names[image], sizes[image]]
+            for image in names
+            if (names[image], sizes[image]) in addresses
+        }
+        remaining = [picture for picture in pictures if picture.image not in uploaded]
+        if not remaining:
+            return uploaded
+        failures, most = (0, len(uploaded)) if len(uploaded) > most else (failures + 1, most)
         if failures == TRIES:
             raise StepError(
                 f"{rest.url} does not keep the pictures; see to the server, and run the same command again"
             )
         try:
-            for chunk in _chunks(tracked(left, "pictures", len(pictures), "picture", len(found)), sizes):
+            for chunk in _chunks(tracked(remaining, "pictures", len(pictures), "picture", len(uploaded)), sizes):
                 _upload_chunk(rest, number, chunk, names)
         except UnsureError as error:
             rest.wait(failures, str(error))
 
 
 def _upload_chunk(rest: Rest, number: str, chunk: Sequence[Picture], names: Mapping[int, str]) -> None:
-    files = {f"file{one.image}": (names[one.image], one.path.read_bytes()) for one in chunk}
+    files = {f"file{picture.image}": (names[picture.image], picture.path.read_bytes()) for picture in chunk}
     try:
         rest.post(f"/api/projects/{number}/import", {"commit_to_project": "false"}, files=files)
     except RefusedError as error:
@@ -135,19 +141,19 @@ def _uploaded(rest: Rest, number: str) -> dict[tuple[str, int], str]:
     """Return the addresses of what was uploaded to a project, by name as it was sent and size in bytes."""
     files = rest.get(f"/api/projects/{number}/file-uploads", {"all": "true", "ids": json.dumps([])})
     return {
-        (UPLOADED.sub("", one["file"].rpartition("/")[2]), one["size"]): f"/data/{quote(one['file'])}"
-        for one in files
+        (UPLOADED.sub("", file["file"].rpartition("/")[2]), file["size"]): f"/data/{quote(file['file'])}"
+        for file in files
     }
 
 
 def _chunks(pictures: Iterator[Picture], sizes: Mapping[int, int]) -> Iterator[list[Picture]]:
     chunk: list[Picture] = []
     total = 0
-    for one in pictures:
-        if chunk and (len(chunk) == FILES or total + sizes[one.image] > BYTES):
+    for picture in pictures:
+        if chunk and (len(chunk) == FILES or total + sizes[picture.image] > BYTES):
             yield chunk
             chunk, total = [], 0
-        chunk.append(one)
-        total += sizes[one.image]
+        chunk.append(picture)
+        total += sizes[picture.image]
     if chunk:
         yield chunk

@@ -45,18 +45,18 @@ def read_tasks(share: Share) -> tuple[list[dict[str, Any]], list[str]]:
     path = share.folder / TASKS / "label_studio" / "label_studio.json"
     tasks = read_json(path)
     try:
-        others = [one for one in tasks if one["data"]["mgral_project"] != share.project.id]
-        unknown = [one for one in tasks if one["data"]["mgral_id"] not in share.project.images]
-        lost = sum(_make_shown(one, share.project) for one in tasks)
+        foreign = [task for task in tasks if task["data"]["mgral_project"] != share.project.id]
+        unknown = [task for task in tasks if task["data"]["mgral_id"] not in share.project.images]
+        lost = sum(_make_shown(task, share.project) for task in tasks)
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is damaged; bring it back") from None
-    if others:
-        raise InputError(f"{path} is of another project ({others[0]['data']['mgral_project']}); push it from there")
+    if foreign:
+        raise InputError(f"{path} is of another project ({foreign[0]['data']['mgral_project']}); push it from there")
     if unknown or not tasks:
         raise InputError(f"{path} has no tasks, or pictures that this project does not know; bring it back")
-    for one in tasks if not share.round else ():
-        said = json.dumps([one["data"]["mgral_reason"], one.get("predictions")], sort_keys=True)
-        one["data"]["mgral_batch"] = hashlib.sha256(said.encode()).hexdigest()[:16]
+    for task in tasks if not share.round else ():
+        question = json.dumps([task["data"]["mgral_reason"], task.get("predictions")], sort_keys=True)
+        task["data"]["mgral_batch"] = hashlib.sha256(question.encode()).hexdigest()[:16]
     lines = [f"{lost} proposed boxes are left out: their class was split since"] if lost else []
     return tasks, lines
 
@@ -72,8 +72,8 @@ def picture_files(share: Share, images: Iterable[int]) -> dict[int, Path]:
     path = share.folder / SELECTION
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            found = {int(row["image"]): share.folder / PICTURES / row["file"] for row in csv.DictReader(file)}
-        files = {image: found[image] for image in images}
+            paths = {int(row["image"]): share.folder / PICTURES / row["file"] for row in csv.DictReader(file)}
+        files = {image: paths[image] for image in images}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); bring it back") from None
     check_pictures(files.values(), "the batch")
@@ -87,13 +87,13 @@ def _make_shown(task: dict[str, Any], project: Project) -> int:
     """
     lost = 0
     for prediction in task.get("predictions", ()):
-        kept = []
+        shown_regions = []
         for region in prediction["result"]:
             (name,) = region["value"]["rectanglelabels"]
             name = name_today(project, name)
             if name in project.classes.values():
                 region["value"]["rectanglelabels"] = [name]
-                kept.append(region)
-        lost += len(prediction["result"]) - len(kept)
-        prediction["result"] = kept
+                shown_regions.append(region)
+        lost += len(prediction["result"]) - len(shown_regions)
+        prediction["result"] = shown_regions
     return lost

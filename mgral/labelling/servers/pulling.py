@@ -51,31 +51,31 @@ def pull(
             f"nothing was pushed from here; push first ({program()} project push), or: {program()} project {IMPORT}"
         )
     if url is not None:
-        known, url = {place.url for place in project.pushed}, checked_url(url)
-        if url not in known:
-            raise InputError(f"nothing was pushed to {url}, but to {', '.join(sorted(known))}")
-        project.pushed = {place: there for place, there in project.pushed.items() if place.url == url}
+        urls, url = {place.url for place in project.pushed}, checked_url(url)
+        if url not in urls:
+            raise InputError(f"nothing was pushed to {url}, but to {', '.join(sorted(urls))}")
+        project.pushed = {place: on_server for place, on_server in project.pushed.items() if place.url == url}
     lines: list[str] = []
-    found: list[Pulled] = []
+    results: list[Pulled] = []
     # People may share a project there.
-    servers = dict.fromkeys((place.tool, place.url, there.id) for place, there in project.pushed.items())
-    for name, where, number in servers:
-        tool = next(one for one in get_args(Tool) if one == name)
-        output = folder / PULLED / _name(tool, where, number)
+    servers = dict.fromkeys((place.tool, place.url, on_server.id) for place, on_server in project.pushed.items())
+    for tool_name, server_url, number in servers:
+        tool = next(known_tool for known_tool in get_args(Tool) if known_tool == tool_name)
+        output = folder / PULLED / _name(tool, server_url, number)
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StepError(
                 f"{output} cannot be made ({error.strerror}); correct the permissions of the folder"
             ) from None
-        found.append(connect(tool, where).pull(number, project, output))
-        lines += found[-1].lines
-    lines += _nowhere(project, found) if url is None else []
+        results.append(connect(tool, server_url).pull(number, project, output))
+        lines += results[-1].lines
+    lines += _nowhere(project, results) if url is None else []
     findings = Findings()
-    ways = sorted({one.empty for one in found})
-    for empty in ways:
-        files = [file for one in found if one.empty == empty for file in one.files]
-        said, odd = import_files(
+    empty_values = sorted({result.empty for result in results})
+    for empty in empty_values:
+        files = [file for result in results if result.empty == empty for file in result.files]
+        new_lines, new_findings = import_files(
             folder,
             files,
             empty=empty,
@@ -83,27 +83,27 @@ def pull(
             leave_out_unknown=leave_out_unknown,
             shapes=shapes,
         )
-        merge_findings(findings, odd)
-        lines += said
+        merge_findings(findings, new_findings)
+        lines += new_lines
     if unused := Counter(findings.repairs.pop(NOTHING_TO_RENAME, [])):
-        for name in (name for name, count in unused.items() if count == len(ways)):
+        for name in (name for name, count in unused.items() if count == len(empty_values)):
             findings.repair(NOTHING_TO_RENAME, name)
     return lines, findings
 
 
 def _nowhere(project: Project, found: Sequence[Pulled]) -> list[str]:
     """Return lines on pictures of pushed rounds that no server has, and that nobody has labelled yet."""
-    there = frozenset[tuple[int, int]]()
-    for one in found:
-        if one.there is None:
+    pictures = frozenset[tuple[int, int]]()
+    for result in found:
+        if result.there is None:
             return []
-        there |= one.there
+        pictures |= result.there
     lines = []
-    for number in sorted(frozenset[int]().union(*(one.rounds for one in project.pushed.values())) - {0}):
+    for number in sorted(frozenset[int]().union(*(on_server.rounds for on_server in project.pushed.values())) - {0}):
         gone = [
             image
             for image in project.sent.get(number, ())
-            if (number, image) not in there
+            if (number, image) not in pictures
             and project.images[image].sent_in == number
             and project.images[image].state == "sent"
         ]
@@ -118,5 +118,5 @@ def _nowhere(project: Project, found: Sequence[Pulled]) -> list[str]:
 def _name(tool: Tool, url: str, number: str) -> str:
     """Return the name of the folder for what a server has, which no other place has."""
     parts = urlsplit(url)
-    where = f"{parts.netloc}{parts.path}".replace(":", "-").replace("/", "-")
-    return f"{tool}-{where}-{number}"
+    address = f"{parts.netloc}{parts.path}".replace(":", "-").replace("/", "-")
+    return f"{tool}-{address}-{number}"

@@ -78,14 +78,14 @@ def push(
         lines: list[str] = []
         for share in shares:
             place = Place(tool, url, share.person)
-            there = project.pushed.get(place)
-            pushed = server.push(share, there.id if there and not anew else None, pictures)
-            if there is None or there.id != pushed.id or share.round not in there.rounds:
+            on_server = project.pushed.get(place)
+            pushed = server.push(share, on_server.id if on_server and not anew else None, pictures)
+            if on_server is None or on_server.id != pushed.id or share.round not in on_server.rounds:
                 writer.add("pushed", [{**vars(place), "id": pushed.id, "round": share.round}])
-            what = f"round {share.round}" if share.round else str(share.folder)
-            known = f", {number_of(pushed.there, 'was', 'were')} there" if pushed.there else ""
+            batch = f"round {share.round}" if share.round else str(share.folder)
+            present = f", {number_of(pushed.there, 'was', 'were')} there" if pushed.there else ""
             lines.append(
-                f"{what}{share.person and f', {share.person}'}: {number_of(pushed.sent, 'picture')} sent{known}"
+                f"{batch}{share.person and f', {share.person}'}: {number_of(pushed.sent, 'picture')} sent{present}"
             )
             lines += [f"  {line}" for line in pushed.lines]
     return [*lines, f"when people have labelled: {program()} project pull"]
@@ -97,7 +97,7 @@ def _server_of(project: Project, tool: Tool | None, url: str | None) -> tuple[To
         url = checked_url(url)
     for place in reversed(project.pushed):
         if (tool or place.tool) == place.tool and (url or place.url) == place.url:
-            return next(one for one in get_args(Tool) if one == place.tool), place.url
+            return next(known_tool for known_tool in get_args(Tool) if known_tool == place.tool), place.url
     if tool is None or url is None:
         raise InputError("nothing was pushed from here yet; say where to: --to label-studio --url http://HOST:PORT")
     return tool, url
@@ -135,36 +135,40 @@ def _shares(
             raise InputError(f"give --round and --person for a round, or a folder of `{program()} project again`")
         if not output.is_dir():
             raise InputError(f"{output} is no folder; name the one that `{program()} project again` wrote")
-        rounds = {round_folder(folder, one).resolve(): one for one in project.rounds}
-        if inside := next((one for one in (output.resolve(), *output.resolve().parents) if one in rounds), None):
+        rounds = {round_folder(folder, round_number).resolve(): round_number for round_number in project.rounds}
+        if inside := next((path for path in (output.resolve(), *output.resolve().parents) if path in rounds), None):
             raise InputError(
                 f"{output} is of a round; push it as one: {program()} project push --round {rounds[inside]}"
             )
         return [Share(output, 0, "", title, project)]
-    made = sorted(one for one, images in project.sent.items() if one in project.rounds and images)
-    if number is None and not made:
+    filled_rounds = sorted(
+        round_number for round_number, images in project.sent.items() if round_number in project.rounds and images
+    )
+    if number is None and not filled_rounds:
         raise InputError(f"no round has pictures to label yet; make one: {program()} project next")
-    if number is not None and number not in made:
-        raise InputError(f"round {number} has no pictures to label; rounds that have: {', '.join(map(str, made))}")
-    chosen = number or made[-1]
-    own = round_folder(folder, chosen)
-    found = (path for path in own.glob("person*") if path.name[6:].isdecimal() and path.is_dir())
-    people = sorted(found, key=lambda path: int(path.name[6:]))
+    if number is not None and number not in filled_rounds:
+        raise InputError(
+            f"round {number} has no pictures to label; rounds that have: {', '.join(map(str, filled_rounds))}"
+        )
+    chosen = number or filled_rounds[-1]
+    chosen_folder = round_folder(folder, chosen)
+    paths = (path for path in chosen_folder.glob("person*") if path.name[6:].isdecimal() and path.is_dir())
+    folders = sorted(paths, key=lambda path: int(path.name[6:]))
     if person is not None:
-        people = [path for path in people if path.name == f"person{person}"]
-        if not people:
-            raise InputError(f"round {chosen} has no share of person {person}; see {own}")
-    return [Share(path, chosen, path.name if people else "", title, project) for path in people or [own]]
+        folders = [path for path in folders if path.name == f"person{person}"]
+        if not folders:
+            raise InputError(f"round {chosen} has no share of person {person}; see {chosen_folder}")
+    return [Share(path, chosen, path.name if folders else "", title, project) for path in folders or [chosen_folder]]
 
 
 def _check_tasks(share: Share, tool: Tool) -> None:
-    for needed in (share.folder / TASKS / tool, share.folder / PICTURES):
-        if not needed.is_dir():
+    for folder in (share.folder / TASKS / tool, share.folder / PICTURES):
+        if not folder.is_dir():
             raise InputError(
-                f"{needed} is not there: bring it back, or name a batch that was made with `--format {tool}`"
+                f"{folder} is not there: bring it back, or name a batch that was made with `--format {tool}`"
             )
 
 
 def tool_of(words: str) -> Tool:
     """Return a tool by its name on the command line, such as label-studio."""
-    return next(one for one in get_args(Tool) if one == words.replace("-", "_"))
+    return next(known_tool for known_tool in get_args(Tool) if known_tool == words.replace("-", "_"))

@@ -192,11 +192,11 @@ class Rest:
 def _words(response: requests.Response) -> str:
     """Return what a server says of a request that it does not take: its messages, where it sends JSON."""
     try:
-        said = response.json()
+        body = response.json()
     except (ValueError, RecursionError):
         return str(response.reason)
-    if not isinstance(said, dict):
-        return str(said)
-    errors = said.get("validation_errors")
-    texts = [f"{one}" for one in errors.values()] if isinstance(errors, dict) else [str(said.get("detail", said))]
+    if not isinstance(body, dict):
+        return str(body)
+    errors = body.get("validation_errors")
+    texts = [f"{text}" for text in errors.values()] if isinstance(errors, dict) else [str(body.get("detail", body))]
     return " ".join("; ".join(texts).split())

@@ -97,10 +97,10 @@ class BatchAgent(nn.Module):
         gains, similarities
             Standardised gains, and similarities from -1 to 1, float32 [..., n] each.
         """
-        of_gain, of_similarity = self.state.weight.unbind(dim=1)
-        inner = hidden.addcmul(gains[..., None], of_gain).addcmul(similarities[..., None], of_similarity)
-        of_state: Tensor = self.last(functional.relu(inner))[..., 0]
-        return self.log_sharpness.exp() * gains + of_state
+        gain_weights, similarity_weights = self.state.weight.unbind(dim=1)
+        inner = hidden.addcmul(gains[..., None], gain_weights).addcmul(similarities[..., None], similarity_weights)
+        state_scores: Tensor = self.last(functional.relu(inner))[..., 0]
+        return self.log_sharpness.exp() * gains + state_scores
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays of `agent.safetensors`, which are all that a selection needs."""
@@ -161,10 +161,10 @@ def draw_batches(
     size, count, _ = uniform.shape
     amounts = reward.pool[candidates].astype(np.float64)
     totals = np.zeros((count, amounts.shape[1]))
-    each = np.arange(count)
+    batch_indices = np.arange(count)
     similarities = torch.zeros(count, len(candidates))
     taken = torch.zeros(count, len(candidates), dtype=torch.bool)
-    first = torch.zeros(0)
+    first_scores = torch.zeros(0)
     cosines = encoded.directions @ encoded.directions.T
     # The Gumbel-max trick. `rand` can return exactly 0, whose key would be -inf. It never returns 1.
     keys = -(-uniform.clamp_min(torch.finfo(torch.float64).tiny).log()).log()
@@ -174,15 +174,15 @@ def draw_batches(
         gains = standardised(with_each, ~taken.numpy())
         states.append((gains, similarities, taken))
         scores = agent(encoded.hidden, gains, similarities).masked_fill(taken, float("-inf"))
-        first = scores[0] if step == 0 else first
+        first_scores = scores[0] if step == 0 else first_scores
         pick = (scores + keys[step]).argmax(dim=1)
         picks.append(pick)
-        worth.append(with_each[each, pick.numpy()])
+        worth.append(with_each[batch_indices, pick.numpy()])
         totals += amounts[pick.numpy()]
         similarities = torch.maximum(similarities, cosines[pick]) if step else cosines[pick]
         taken = taken.scatter(1, pick[:, None], True)
-    kept = (torch.stack(one) for one in zip(*states, strict=True))
-    return Drawn(torch.stack(picks), np.stack(worth), first, *kept)
+    stacked = (torch.stack(tensors) for tensors in zip(*states, strict=True))
+    return Drawn(torch.stack(picks), np.stack(worth), first_scores, *stacked)
 
 
 def log_probabilities(agent: BatchAgent, hidden: Tensor, drawn: Drawn, steps: Tensor) -> Tensor:

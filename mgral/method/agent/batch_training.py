@@ -53,7 +53,7 @@ def train_batch_agent(
     run = Training(lambda generator: build_batch_agent(embeddings, config.hidden, generator), config, seed, cycle)
     agent, count, pool = run.agent, config.samples, len(embeddings)
     size = min(budget, HORIZON)
-    learnt = max(1, round(LEARNT_STEPS * size))
+    learnt_steps = max(1, round(LEARNT_STEPS * size))
     vectors = torch.from_numpy(embeddings)
     for episode in run.episodes(checkpoint):
         run.optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - (episode - 1) / config.episodes)
@@ -62,10 +62,10 @@ def train_batch_agent(
         encoded = agent.encode(vectors[candidates])
         uniform = torch.rand(size, count, len(candidates), generator=run.generator, dtype=torch.float64)
         drawn = draw_batches(agent, reward, candidates, encoded, uniform)
-        to_go = drawn.worth[-1] - drawn.worth[:-1]
-        centred = to_go - to_go.mean(axis=1, keepdims=True)
+        gains_to_go = drawn.worth[-1] - drawn.worth[:-1]
+        centred = gains_to_go - gains_to_go.mean(axis=1, keepdims=True)
         advantages = torch.from_numpy((centred / max(centred.std(), SMALLEST)).astype(np.float32))
-        steps = torch.randperm(size, generator=run.generator)[:learnt]
+        steps = torch.randperm(size, generator=run.generator)[:learnt_steps]
         loss = -(advantages[steps] * log_probabilities(agent, encoded.hidden, drawn, steps)).mean()
         rewards = drawn.worth[-1]
         run.learn(loss, rewards, random_rewards, float(rewards.mean()), float(entropy(drawn.first)))

@@ -79,10 +79,10 @@ class Training(Generic[AnyAgent]):
         """
         if checkpoint and (state := checkpoint.load()):
             self._load_state_dict(state)
-            done = f"agent: resumed at episode {len(self.log)} of {self._episodes} from {checkpoint.path}"
-            print(done, file=sys.stderr)
-        left = range(len(self.log) + 1, self._episodes + 1)
-        for episode in tracked(left, "agent", self._episodes, "episode", len(self.log)):
+            message = f"agent: resumed at episode {len(self.log)} of {self._episodes} from {checkpoint.path}"
+            print(message, file=sys.stderr)
+        remaining = range(len(self.log) + 1, self._episodes + 1)
+        for episode in tracked(remaining, "agent", self._episodes, "episode", len(self.log)):
             yield episode
             if checkpoint:
                 checkpoint.save_if_due(self._state_dict)
@@ -109,7 +109,7 @@ class Training(Generic[AnyAgent]):
             )
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        gradients = [p.grad for p in self.agent.parameters() if p.grad is not None]
+        gradients = [parameter.grad for parameter in self.agent.parameters() if parameter.grad is not None]
         gradient_norm = torch.nn.utils.get_total_norm(gradients)
         self.optimizer.step()
         best, random_best = float(rewards.max()), float(random_rewards.max())

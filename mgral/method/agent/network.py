@@ -67,18 +67,18 @@ class Agent(nn.Module):
         weight = self.cell.weight_ih
         # The gates' inputs from the images do not depend on the recurrence, so one product computes them all.
         inputs = functional.linear(standardised, weight[:, :dimensions], self.cell.bias_ih + self.cell.bias_hh)
-        windows = -(-count // window)
-        inputs = functional.pad(inputs, (0, 0, 0, windows * window - count)).view(windows, window, -1)
-        state = cell = inputs.new_zeros(windows, self.hidden)
-        decision = inputs.new_zeros(windows, 1)
+        window_count = -(-count // window)
+        inputs = functional.pad(inputs, (0, 0, 0, window_count * window - count)).view(window_count, window, -1)
+        state = cell = inputs.new_zeros(window_count, self.hidden)
+        decision = inputs.new_zeros(window_count, 1)
         recurrent = torch.cat([self.cell.weight_hh, weight[:, dimensions:]], dim=1).t()
         scores = []
-        for position in inputs.unbind(dim=1):
-            gates = torch.addmm(position, torch.cat([state, decision], dim=1), recurrent)
+        for position_inputs in inputs.unbind(dim=1):
+            gates = torch.addmm(position_inputs, torch.cat([state, decision], dim=1), recurrent)
             # On a CPU one sigmoid over all four gates is faster than three, although the third result is not used.
-            enter, forget, _, output = gates.sigmoid().chunk(4, dim=1)
-            cell = forget * cell + enter * gates[:, 2 * self.hidden : 3 * self.hidden].tanh()
-            state = output * cell.tanh()
+            input_gate, forget_gate, _, output_gate = gates.sigmoid().chunk(4, dim=1)
+            cell = forget_gate * cell + input_gate * gates[:, 2 * self.hidden : 3 * self.hidden].tanh()
+            state = output_gate * cell.tanh()
             score = self.score(state)
             decision = score.sigmoid()
             scores.append(score)

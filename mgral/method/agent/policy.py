@@ -33,14 +33,14 @@ def log_probability(scores: Tensor, batches: Tensor) -> Tensor:
     the images that are left. One cumulative log-sum-exp, from the last draw to the first, gives the sums for all i.
     """
     count, size = batches.shape
-    chosen = scores[batches]
-    remaining = chosen.flip(1)
+    chosen_scores = scores[batches]
+    remaining = chosen_scores.flip(1)
     if size < len(scores):
-        others = scores.expand(count, -1).scatter(1, batches, float("-inf"))
-        remaining = torch.cat([others.logsumexp(dim=1, keepdim=True), remaining], dim=1)
+        never_drawn = scores.expand(count, -1).scatter(1, batches, float("-inf"))
+        remaining = torch.cat([never_drawn.logsumexp(dim=1, keepdim=True), remaining], dim=1)
     # The sum at a position is over the image drawn there, all images drawn later, and those never drawn.
     denominators = remaining.logcumsumexp(dim=1)[:, -size:]
-    return chosen.sum(dim=1) - denominators.sum(dim=1)
+    return chosen_scores.sum(dim=1) - denominators.sum(dim=1)
 
 
 def entropy(scores: Tensor) -> Tensor:

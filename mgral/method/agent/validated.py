@@ -100,15 +100,19 @@ def train_validated_agent(
     if validation and isinstance(agent, Agent):
         agent.validated.fill_(validation.valid)
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
-    compared = compare_with_random(rows, reward, len(pool), rng)
-    best = log[-1].random_best
+    comparison = compare_with_random(rows, reward, len(pool), rng)
+    random_best = log[-1].random_best
     if isinstance(agent, BatchAgent) and budget > HORIZON:  # the batches in its log are smaller than the budget
-        drawn = uniform_batches(len(pool), budget, config.agent.episodes * config.agent.samples, rng)
-        best = float(reward.lookup(drawn).max())
-    summary = {**_summarise(compared, validation), "baseline_map": reward.baseline_map, "random_best_as_often": best}
+        batches = uniform_batches(len(pool), budget, config.agent.episodes * config.agent.samples, rng)
+        random_best = float(reward.lookup(batches).max())
+    summary = {
+        **_summarise(comparison, validation),
+        "baseline_map": reward.baseline_map,
+        "random_best_as_often": random_best,
+    }
     if isinstance(table, LearnedTables):
-        of_greedy = np.random.default_rng(derive_seed(seed, "mgral_greedy", cycle))
-        summary["greedy_reward"] = float(choose_greedily(reward, len(pool), budget, of_greedy).scores[-1])
+        greedy_rng = np.random.default_rng(derive_seed(seed, "mgral_greedy", cycle))
+        summary["greedy_reward"] = float(choose_greedily(reward, len(pool), budget, greedy_rng).scores[-1])
         summary["p_value"] = table.regression.p_value
     return TrainedAgent(agent, log, summary)
 

@@ -57,8 +57,8 @@ class Candidate:
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of `candidates.json`."""
-        because = {REASON: self.reason} if self.reason else {}
-        return {"batch": self.batch, "source": self.source, "images": list(self.images), **because}
+        reason = {REASON: self.reason} if self.reason else {}
+        return {"batch": self.batch, "source": self.source, "images": list(self.images), **reason}
 
 
 def draw_candidates(query: Query) -> list[Candidate]:
@@ -76,9 +76,12 @@ def draw_candidates(query: Query) -> list[Candidate]:
     -------
     The empty batch 0, whose mAP is subtracted to compute gains, and `fidelity.batches` batches of `budget` images.
     """
-    wanted = query.config.fidelity.batches
-    drawn = [*_at_random(query, wanted - wanted // 2), *_chosen(query, wanted // 2)]
-    return [Candidate(0, None, ()), *(replace(one, batch=number) for number, one in enumerate(drawn, start=1))]
+    count = query.config.fidelity.batches
+    candidates = [*_at_random(query, count - count // 2), *_chosen(query, count // 2)]
+    return [
+        Candidate(0, None, ()),
+        *(replace(candidate, batch=number) for number, candidate in enumerate(candidates, start=1)),
+    ]
 
 
 def _at_random(query: Query, count: int) -> Iterator[Candidate]:
@@ -105,8 +108,8 @@ def _chosen(query: Query, count: int) -> Iterator[Candidate]:
 
 def _serves(query: Query, strategy: str) -> bool:
     info = registry.strategy(strategy)
-    enough = query.config.detector.lacks(info.requires, info.views) is None
-    return enough and (query.tables is not None or not info.needs_tables)
+    detector_suffices = query.config.detector.lacks(info.requires, info.views) is None
+    return detector_suffices and (query.tables is not None or not info.needs_tables)
 
 
 def _candidate(source: str, images: npt.NDArray[np.int64], reason: str | None = None) -> Candidate:
@@ -117,14 +120,14 @@ def load_candidates(path: Path) -> list[Candidate]:
     """Read `candidates.json`; raises InputError if the file is not valid."""
     content = read_json(path)
     try:
-        found = [
-            Candidate(one["batch"], one["source"], tuple(one["images"]), one.get(REASON))
-            for one in content["batches"]
+        batches = [
+            Candidate(entry["batch"], entry["source"], tuple(entry["images"]), entry.get(REASON))
+            for entry in content["batches"]
         ]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} does not contain batches ({error}); run the step `candidates` again") from None
-    if [one.batch for one in found] != list(range(len(found))) or not found or found[0].images:
+    if [batch.batch for batch in batches] != list(range(len(batches))) or not batches or batches[0].images:
         raise InputError(
             f"{path} does not contain an empty batch 0 and batches 1..M; run the step `candidates` again"
         )
-    return found
+    return batches

@@ -28,8 +28,8 @@ class Fidelity:
 
 def spearman(first: Array, second: Array) -> Array:
     """Return the rank correlation, [...], of two arrays [..., M] along the last axis; 0 if either is constant."""
-    ranks = [rankdata(one, axis=-1) for one in (first, second)]
-    centred = [one - one.mean(axis=-1, keepdims=True) for one in ranks]
+    ranks = [rankdata(values, axis=-1) for values in (first, second)]
+    centred = [values - values.mean(axis=-1, keepdims=True) for values in ranks]
     norms = np.linalg.norm(centred[0], axis=-1) * np.linalg.norm(centred[1], axis=-1)
     products = (centred[0] * centred[1]).sum(axis=-1)
     correlation: Array = np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
@@ -42,7 +42,9 @@ def fidelity(looked_up: Sequence[Array], gains: Sequence[Array], seed: int) -> F
     The bootstrap resamples the batches within each seed. It does not resample the seeds, so the interval holds for
     these seeds only.
     """
-    by_seed = [float(spearman(one, other)) for one, other in zip(looked_up, gains, strict=True)]
+    by_seed = [
+        float(spearman(seed_rewards, seed_gains)) for seed_rewards, seed_gains in zip(looked_up, gains, strict=True)
+    ]
     return _with_interval(by_seed, _resampled(looked_up, gains, seed))
 
 
@@ -51,20 +53,21 @@ def difference(first: Sequence[Array], second: Sequence[Array], gains: Sequence[
 
     Both correlations are computed on the same resamples of the batches.
     """
-    one, other = (fidelity(looked_up, gains, seed).by_seed for looked_up in (first, second))
+    first_by_seed, second_by_seed = (fidelity(looked_up, gains, seed).by_seed for looked_up in (first, second))
     return _with_interval(
-        np.subtract(one, other).tolist(), _resampled(first, gains, seed) - _resampled(second, gains, seed)
+        np.subtract(first_by_seed, second_by_seed).tolist(),
+        _resampled(first, gains, seed) - _resampled(second, gains, seed),
     )
 
 
 def _resampled(looked_up: Sequence[Array], gains: Sequence[Array], seed: int) -> Array:
     """Return the mean correlation over seeds in each resample of the batches, [RESAMPLES]."""
     generator = np.random.default_rng(derive_seed(seed, "fidelity bootstrap"))
-    found = []
-    for one, other in zip(looked_up, gains, strict=True):
-        rows = generator.integers(len(one), size=(RESAMPLES, len(one)))
-        found.append(spearman(one[rows], other[rows]))
-    mean: Array = np.mean(found, axis=0)
+    correlations = []
+    for seed_rewards, seed_gains in zip(looked_up, gains, strict=True):
+        rows = generator.integers(len(seed_rewards), size=(RESAMPLES, len(seed_rewards)))
+        correlations.append(spearman(seed_rewards[rows], seed_gains[rows]))
+    mean: Array = np.mean(correlations, axis=0)
     return mean
 
 
@@ -86,7 +89,7 @@ def noise_ceiling(repeats: Array) -> float:
     """
     count = len(repeats)
     pairs = [(i, j) for i in range(count) for j in range(i)]
-    between = float(np.mean([spearman(repeats[i], repeats[j]) for i, j in pairs]))
-    if between <= 0:
+    correlation = float(np.mean([spearman(repeats[i], repeats[j]) for i, j in pairs]))
+    if correlation <= 0:
         return 0.0
-    return float(np.sqrt(count * between / (1 + (count - 1) * between)))
+    return float(np.sqrt(count * correlation / (1 + (count - 1) * correlation)))

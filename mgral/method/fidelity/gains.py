@@ -65,23 +65,27 @@ def measure_gains(
         If no test image has a box.
     """
     device, truth = choose_device(gpus), test.truth()
-    tested = test.dataset.image_ids
-    found = []
+    test_ids = test.dataset.image_ids
+    gains = []
     for batch in batches:
-        chosen = training_images(data.dataset, data.images, sorted({*labelled.tolist(), *batch.images}))
-        iterations = detector_iterations(config, len(chosen.rows))
+        training_set = training_images(data.dataset, data.images, sorted({*labelled.tolist(), *batch.images}))
+        iterations = detector_iterations(config, len(training_set.rows))
         scores = []
         for repeat in range(config.fidelity.repeats):
             checkpoint = checkpoint_of(batch.batch, repeat)
-            start = derive_seed(seed, "gain weights", repeat)
-            detector = build_detector(config.detector, len(data.dataset.categories), start, weights).to(device)
-            draws, name = derive_seed(seed, "gain", cycle, repeat), f"batch {batch.batch}, repeat {repeat}"
-            train_detector(detector, chosen, config.training, iterations, draws, name, checkpoint=checkpoint)
-            detections = detect_images(detector, test.dataset, test.images, np.arange(len(tested)), config.evaluation)
-            scores.append(score_detections(truth, detections, tested.tolist())["map"])
+            weights_seed = derive_seed(seed, "gain weights", repeat)
+            detector = build_detector(config.detector, len(data.dataset.categories), weights_seed, weights).to(device)
+            training_seed, name = derive_seed(seed, "gain", cycle, repeat), f"batch {batch.batch}, repeat {repeat}"
+            train_detector(
+                detector, training_set, config.training, iterations, training_seed, name, checkpoint=checkpoint
+            )
+            detections = detect_images(
+                detector, test.dataset, test.images, np.arange(len(test_ids)), config.evaluation
+            )
+            scores.append(score_detections(truth, detections, test_ids.tolist())["map"])
             if checkpoint:
                 checkpoint.remove()
         if None in scores:
             raise StepError("no test image has a box, so mAP is undefined; add test images with boxes")
-        found.append(Gain(batch.batch, scores))
-    return found
+        gains.append(Gain(batch.batch, scores))
+    return gains

@@ -81,18 +81,26 @@ def lookup_everywhere(
     embeddings
         Embeddings by the name of the detector that computed them.
     """
-    found, ids = {}, [one.images for one in candidates[1:]]
-    first = splits[0].plan
-    for (name, of_images), distance in product(embeddings.items(), DISTANCES):
-        own = reward.model_copy(update={"distance": distance})
-        arrays = [table_arrays(one.scores, one.plan, of_images, embedding, own, seed)[0] for one in splits]
+    looked_up, batches = {}, [candidate.images for candidate in candidates[1:]]
+    first_plan = splits[0].plan
+    for (name, image_embeddings), distance in product(embeddings.items(), DISTANCES):
+        distance_config = reward.model_copy(update={"distance": distance})
+        arrays = [
+            table_arrays(split.scores, split.plan, image_embeddings, embedding, distance_config, seed)[0]
+            for split in splits
+        ]
         for estimator in estimators_of(distance):
-            by = own.model_copy(update={"estimator": estimator})
-            together = [as_tables(arrays[:count], of_images, embedding, by) for count in range(1, len(splits) + 1)]
-            kind = LookupKind(first.labels, first.start, name, distance, estimator)
-            by_prior = tuple(isinstance(one, LearnedTables) and not one.regression.valid for one in together)
-            found[kind] = LookedUp(np.stack([tables.reward(ids) for tables in together]), by_prior)
-    return found
+            estimator_config = distance_config.model_copy(update={"estimator": estimator})
+            tables_by_count = [
+                as_tables(arrays[:count], image_embeddings, embedding, estimator_config)
+                for count in range(1, len(splits) + 1)
+            ]
+            kind = LookupKind(first_plan.labels, first_plan.start, name, distance, estimator)
+            by_prior = tuple(
+                isinstance(tables, LearnedTables) and not tables.regression.valid for tables in tables_by_count
+            )
+            looked_up[kind] = LookedUp(np.stack([tables.reward(batches) for tables in tables_by_count]), by_prior)
+    return looked_up
 
 
 def expect_without_table(
@@ -111,15 +119,15 @@ def expect_without_table(
     embeddings
         Embeddings by the name of the detector that computed them.
     """
-    found = {}
-    for name, of_images in embeddings.items():
-        batches = [one.images for one in candidates[1:]]
-        brought = of_images.counts_of(batches).sum(axis=1, dtype=np.float64)
-        shown = of_images.presence_of(batches).sum(axis=1, dtype=np.float64)
-        found[LookupKind(NO_TABLE, "", name, "", "total_objects")] = brought.sum(axis=1)
-        found[LookupKind(NO_TABLE, "", name, "", "roots_of_objects")] = np.sqrt(labelled.sum(axis=0) + brought).sum(
-            axis=1
-        )
-        images = (labelled > 0).sum(axis=0) + shown
-        found[LookupKind(NO_TABLE, "", name, "", "images_of_classes")] = np.log1p(images).sum(axis=1)
-    return found
+    scores = {}
+    for name, image_embeddings in embeddings.items():
+        batches = [candidate.images for candidate in candidates[1:]]
+        batch_objects = image_embeddings.counts_of(batches).sum(axis=1, dtype=np.float64)
+        batch_images = image_embeddings.presence_of(batches).sum(axis=1, dtype=np.float64)
+        scores[LookupKind(NO_TABLE, "", name, "", "total_objects")] = batch_objects.sum(axis=1)
+        scores[LookupKind(NO_TABLE, "", name, "", "roots_of_objects")] = np.sqrt(
+            labelled.sum(axis=0) + batch_objects
+        ).sum(axis=1)
+        images = (labelled > 0).sum(axis=0) + batch_images
+        scores[LookupKind(NO_TABLE, "", name, "", "images_of_classes")] = np.log1p(images).sum(axis=1)
+    return scores

@@ -43,12 +43,12 @@ def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Com
     if config.estimator == "regression":
         return _by_regression([as_sample(read_table(path, config)) for path in tables])
     loaded = [RewardTable.load(path, config) for path in tables]
-    found = []
+    comparisons = []
     for table in loaded:
-        others = [other for other in loaded if other is not table]
-        predicted = np.mean([other.lookup_subsets(table) - other.baseline_map for other in others], axis=0)
-        found.append(Compared(table.maps - table.baseline_map, predicted))
-    return found
+        other_tables = [other for other in loaded if other is not table]
+        predicted = np.mean([other.lookup_subsets(table) - other.baseline_map for other in other_tables], axis=0)
+        comparisons.append(Compared(table.maps - table.baseline_map, predicted))
+    return comparisons
 
 
 def predict_by_counts(tables: Sequence[Path], config: RewardConfig) -> list[Compared]:
@@ -57,11 +57,11 @@ def predict_by_counts(tables: Sequence[Path], config: RewardConfig) -> list[Comp
     Parameters and result are those of `predict_each_other`.
     """
     arrays = [read_table(path, config) for path in tables]
-    return _by_regression([as_sample({**one, "features": one["roots"][..., None]}) for one in arrays])
+    return _by_regression([as_sample({**table, "features": table["roots"][..., None]}) for table in arrays])
 
 
 def _by_regression(samples: Sequence[Sample]) -> list[Compared]:
-    found = predict_left_out(samples)
-    ends = np.cumsum([len(one.values) for one in samples])[:-1]
-    by_table = zip(np.split(found.measured, ends), np.split(found.learned, ends), strict=True)
+    predictions = predict_left_out(samples)
+    ends = np.cumsum([len(sample.values) for sample in samples])[:-1]
+    by_table = zip(np.split(predictions.measured, ends), np.split(predictions.learned, ends), strict=True)
     return [Compared(measured, predicted) for measured, predicted in by_table]

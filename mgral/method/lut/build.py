@@ -50,11 +50,11 @@ def build_table(
     pseudo_labels = label_pool(config, data, labelled, detector) if config.lut.labels == "pseudo_labels" else None
     tables = []
     for split in range(config.lut.splits):
-        place = seed, cycle, split
-        plan = plan_subsets(config, data.dataset, labelled, embeddings, *place)
-        base = train_base(config, data, plan, *place, weights=weights, gpus=gpus)
+        seed_cycle_split = seed, cycle, split
+        plan = plan_subsets(config, data.dataset, labelled, embeddings, *seed_cycle_split)
+        base = train_base(config, data, plan, *seed_cycle_split, weights=weights, gpus=gpus)
         numbers = range(len(plan.subsets))
-        variants = train_variants(config, data, plan, base, numbers, *place, pseudo_labels=pseudo_labels)
+        variants = train_variants(config, data, plan, base, numbers, *seed_cycle_split, pseudo_labels=pseudo_labels)
         arrays, _ = table_arrays(VariantScores.of(variants), plan, embeddings, config.embedding, config.reward, seed)
         tables.append(arrays)
     return as_tables(tables, embeddings, config.embedding, config.reward)

@@ -71,7 +71,7 @@ class ByDistance:
         # Imported here, because the import of torch takes seconds, and the step `table` does not need it.
         from mgral.method.lut.torch_distance import PoolSlicedDistance
 
-        on_device = PoolSlicedDistance(pool, self.distance.sliced, device)
+        pool_distance = PoolSlicedDistance(pool, self.distance.sliced, device)
         if kind == "by_class":
-            return on_device.along_directions
-        return lambda rows: on_device(rows)[..., None]
+            return pool_distance.along_directions
+        return lambda rows: pool_distance(rows)[..., None]

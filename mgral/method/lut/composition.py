@@ -41,9 +41,9 @@ class Composition:
     def of(cls, embeddings: Embeddings) -> "Composition":
         """Return the amounts of all images, given their embeddings and predicted object counts."""
         kinds = cluster(embeddings.components, KINDS, seed=0, starts=4)
-        one = np.ones((len(kinds), 1), np.float32)
-        each = np.eye(kinds.max() + 1, dtype=np.float32)[kinds]
-        amounts = np.concatenate([one, embeddings.presence, embeddings.counts, each], axis=1)
+        ones = np.ones((len(kinds), 1), np.float32)
+        membership = np.eye(kinds.max() + 1, dtype=np.float32)[kinds]
+        amounts = np.concatenate([ones, embeddings.presence, embeddings.counts, membership], axis=1)
         return cls(embeddings.image_ids, amounts, embeddings.counts.shape[1])
 
     def of_images(self, image_ids: npt.ArrayLike) -> Float32:
@@ -81,5 +81,5 @@ class Composition:
         images, objects, kinds = np.split(totals[..., 1:], [self.classes, 2 * self.classes], axis=-1)
         crowding = np.log1p(objects.sum(axis=-1, keepdims=True) / count)
         variety = np.log(np.maximum(np.sqrt(np.maximum(kinds, 0)).sum(axis=-1, keepdims=True) / np.sqrt(count), 1))
-        of_all = (np.broadcast_to(one, images.shape) for one in (crowding, variety))
-        return np.stack([np.log1p(images), *of_all], axis=-1)
+        shared_features = (np.broadcast_to(feature, images.shape) for feature in (crowding, variety))
+        return np.stack([np.log1p(images), *shared_features], axis=-1)

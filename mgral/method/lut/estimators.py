@@ -31,8 +31,8 @@ def nearest(distances: Float64, values: Float64) -> Float64:
     -------
     Looked-up AP or mAP of the batches, [S, G].
     """
-    of_nearest: Float64 = np.take_along_axis(values[None], distances.argmin(axis=1)[:, None], axis=1)[:, 0]
-    return of_nearest
+    nearest_values: Float64 = np.take_along_axis(values[None], distances.argmin(axis=1)[:, None], axis=1)[:, 0]
+    return nearest_values
 
 
 def kernel(distances: Float64, values: Float64, widths: Float64) -> Float64:
@@ -48,16 +48,16 @@ def kernel(distances: Float64, values: Float64, widths: Float64) -> Float64:
 
 def estimate(distances: Float64, values: Float64, estimator: Estimator, widths: Float64) -> Float64:
     """Return the looked-up mAP, [S], by `nearest` or `kernel`, as the mean over the G classes."""
-    found = nearest(distances, values) if estimator == "nearest" else kernel(distances, values, widths)
-    mean: Float64 = found.mean(axis=1)
+    estimates = nearest(distances, values) if estimator == "nearest" else kernel(distances, values, widths)
+    mean: Float64 = estimates.mean(axis=1)
     return mean
 
 
 def leave_one_out(pairwise: Float64, values: Float64, estimator: Estimator, widths: Float64) -> Float64:
     """Predict the mAP of each variant, [K], from the other variants and the distances between subsets, [K, K, G]."""
-    others = [np.delete(np.arange(len(values)), k) for k in range(len(values))]
+    other_rows = [np.delete(np.arange(len(values)), k) for k in range(len(values))]
     predictions = [
-        estimate(pairwise[k, rows][None], values[rows], estimator, widths)[0] for k, rows in enumerate(others)
+        estimate(pairwise[k, rows][None], values[rows], estimator, widths)[0] for k, rows in enumerate(other_rows)
     ]
     return np.array(predictions)
 
@@ -68,5 +68,5 @@ def median_distances(pairwise: Float64) -> Float64:
     It is the width of the kernel. A width chosen by leave-one-out would follow the noise of the few variants, and
     batches would be ranked worse.
     """
-    apart = pairwise[np.triu_indices(len(pairwise), k=1)]
-    return np.array([np.median(one[one > 0]) if (one > 0).any() else 1.0 for one in apart.T])
+    distances = pairwise[np.triu_indices(len(pairwise), k=1)]
+    return np.array([np.median(column[column > 0]) if (column > 0).any() else 1.0 for column in distances.T])

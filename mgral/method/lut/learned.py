@@ -91,12 +91,12 @@ class LearnedTables:
         Without a table the prior of the regression is used; `missing` says why there is none.
         """
         composition = Composition.of(embeddings)
-        samples = [as_sample({**one, **training_features(one, composition)}) for one in tables]
+        samples = [as_sample({**table, **training_features(table, composition)}) for table in tables]
         regression = learn(samples, composition.classes, len(FEATURES))
-        labelled = composition.features(composition.totals(embeddings.counted))
+        labelled_features = composition.features(composition.totals(embeddings.counted))
         # The prior only ranks batches. It predicts no mAP, so it counts as 0 here.
         weights = regression.weights * regression.valid
-        expected = [_expected(one, labelled, len(embeddings.counted), weights) for one in samples]
+        expected = [_expected(sample, labelled_features, len(embeddings.counted), weights) for sample in samples]
         return cls(regression, float(np.mean(expected)) if expected else 0.0, composition, embeddings, missing)
 
     def reward(self, batches: npt.ArrayLike) -> Float64:
@@ -134,8 +134,8 @@ def _expected(sample: Sample, features: Float64, images: int, weights: Float64) 
     sizes = np.log(np.maximum(sample.images, 1))
     slope = np.polyfit(sizes, means, 1)[0] if np.ptp(sizes) > 0 else 0.0
     measured = np.isfinite(sample.values).all(axis=0)
-    own = (features * weights).sum(axis=1)[measured].mean()
-    return float(means.mean() + slope * (np.log(max(images, 1)) - sizes.mean()) + own)
+    contribution = (features * weights).sum(axis=1)[measured].mean()
+    return float(means.mean() + slope * (np.log(max(images, 1)) - sizes.mean()) + contribution)
 
 
 def training_features(table: Mapping[str, npt.NDArray[Any]], composition: Composition) -> dict[str, Float64]:
@@ -146,7 +146,7 @@ def training_features(table: Mapping[str, npt.NDArray[Any]], composition: Compos
     """
     sets = [np.union1d(table["base"], images) for images in table["images"]]
     totals = np.stack([composition.totals(images) for images in sets])
-    sizes = np.array([len(one) for one in sets], np.float64)
+    sizes = np.array([len(images) for images in sets], np.float64)
     return {"features": composition.features(totals), "roots": composition.roots(totals), "learnt": sizes}
 
 

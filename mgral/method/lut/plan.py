@@ -48,8 +48,11 @@ class SubsetPlan:
     def images(self) -> npt.NDArray[np.int64]:
         """Images of the subsets S_1..S_K, int64 [K, M]; smaller subsets repeat their images evenly."""
         longest = max(map(len, self.subsets))
-        places = [np.arange(longest) * len(one) // longest for one in self.subsets[1:]]
-        return np.array([np.array(one)[at] for one, at in zip(self.subsets[1:], places, strict=True)], dtype=np.int64)
+        rows_by_subset = [np.arange(longest) * len(subset) // longest for subset in self.subsets[1:]]
+        return np.array(
+            [np.array(subset)[rows] for subset, rows in zip(self.subsets[1:], rows_by_subset, strict=True)],
+            dtype=np.int64,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `subsets.json`."""
@@ -78,8 +81,8 @@ def load_plan(path: Path) -> SubsetPlan:
     try:
         subsets = tuple(tuple(entry["images"]) for entry in content["subsets"])
         variants = [entry["variant"] for entry in content["subsets"]]
-        kind = content["labels"], content["start"]
-        plan = SubsetPlan(*kind, tuple(content["reward"]), tuple(content["base"]), subsets)
+        settings = content["labels"], content["start"]
+        plan = SubsetPlan(*settings, tuple(content["reward"]), tuple(content["base"]), subsets)
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} is not a plan of subsets ({error}); run the step `subsets` again") from None
     if variants != list(range(len(subsets))) or len(subsets) < 3 or subsets[0] or not all(subsets[1:]):

@@ -70,17 +70,19 @@ def label_pool(
     dataset = data.dataset.without_labels(pool)
     evaluation = config.evaluation.model_copy(update={"score_threshold": LOWEST_SCORE})
     counts = expected_objects(dataset, labelled, len(pool))
-    kept: list[dict[str, Any]] = []
+    detections: list[dict[str, Any]] = []
     for start in range(0, len(pool), IMAGES_AT_A_TIME):
         rows = dataset.rows(pool[start : start + IMAGES_AT_A_TIME])
-        kept = take_likeliest(kept + detect_images(detector, dataset, data.images, rows, evaluation), counts)
-    return PseudoLabels(tuple(pool.tolist()), tuple(kept))
+        detections = take_likeliest(
+            detections + detect_images(detector, dataset, data.images, rows, evaluation), counts
+        )
+    return PseudoLabels(tuple(pool.tolist()), tuple(detections))
 
 
 def expected_objects(data: Dataset, labelled: npt.NDArray[np.int64], images: int) -> dict[int, int]:
     """Return the objects of each category id to expect in `images` images, if they are like the labelled ones."""
-    known = np.concatenate([data.labels[row] for row in data.rows(labelled)])
-    counts = np.bincount(known, minlength=len(data.categories)) * (images / len(labelled))
+    labels = np.concatenate([data.labels[row] for row in data.rows(labelled)])
+    counts = np.bincount(labels, minlength=len(data.categories)) * (images / len(labelled))
     return {category.id: round(count) for category, count in zip(data.categories, counts.tolist(), strict=True)}
 
 
@@ -89,12 +91,12 @@ def take_likeliest(detections: Sequence[dict[str, Any]], counts: Mapping[int, in
 
     If scores are equal, the earlier detections are taken. Categories without a count are left out.
     """
-    order = np.argsort([-one["score"] for one in detections], kind="stable").tolist()
-    left, taken = dict(counts), []
+    order = np.argsort([-detection["score"] for detection in detections], kind="stable").tolist()
+    remaining, taken = dict(counts), []
     for index in order:
         category = detections[index]["category_id"]
-        if left.get(category, 0) > 0:
-            left[category] -= 1
+        if remaining.get(category, 0) > 0:
+            remaining[category] -= 1
             taken.append(index)
     return [detections[index] for index in sorted(taken)]
 
@@ -105,32 +107,37 @@ def with_pseudo_labels(pseudo: PseudoLabels, dataset: Dataset) -> Dataset:
     boxes, labels = list(dataset.boxes), list(dataset.labels)
     by_image = _by_image(pseudo)
     for image, row in zip(pseudo.images, dataset.rows(pseudo.images).tolist(), strict=True):
-        corners = [(x, y, x + width, y + height) for x, y, width, height in (one["bbox"] for one in by_image[image])]
+        corners = [
+            (x, y, x + width, y + height)
+            for x, y, width, height in (pseudo_label["bbox"] for pseudo_label in by_image[image])
+        ]
         boxes[row] = np.array(corners, dtype=np.float32).reshape(-1, 4)
-        labels[row] = np.array([label_of[one["category_id"]] for one in by_image[image]], dtype=np.int64)
+        labels[row] = np.array(
+            [label_of[pseudo_label["category_id"]] for pseudo_label in by_image[image]], dtype=np.int64
+        )
     return replace(dataset, boxes=tuple(boxes), labels=tuple(labels))
 
 
 def pseudo_truth(pseudo: PseudoLabels, truth: Mapping[str, Any]) -> dict[str, Any]:
     """Return a COCO data set that contains only the pseudo-labelled images, with pseudo-labels as ground truth."""
-    wanted = set(pseudo.images)
+    image_ids = set(pseudo.images)
     annotations = [
         {
             "id": number,
-            "image_id": one["image_id"],
-            "category_id": one["category_id"],
-            "bbox": one["bbox"],
-            "area": one["bbox"][2] * one["bbox"][3],
+            "image_id": pseudo_label["image_id"],
+            "category_id": pseudo_label["category_id"],
+            "bbox": pseudo_label["bbox"],
+            "area": pseudo_label["bbox"][2] * pseudo_label["bbox"][3],
             "iscrowd": 0,
         }
-        for number, one in enumerate(pseudo.objects, start=1)
+        for number, pseudo_label in enumerate(pseudo.objects, start=1)
     ]
-    images = [image for image in truth["images"] if image["id"] in wanted]
+    images = [image for image in truth["images"] if image["id"] in image_ids]
     return {"images": images, "annotations": annotations, "categories": truth["categories"]}
 
 
 def _by_image(pseudo: PseudoLabels) -> dict[int, list[dict[str, Any]]]:
-    found: dict[int, list[dict[str, Any]]] = {image: [] for image in pseudo.images}
-    for one in pseudo.objects:
-        found[one["image_id"]].append(one)
-    return found
+    by_image: dict[int, list[dict[str, Any]]] = {image: [] for image in pseudo.images}
+    for pseudo_label in pseudo.objects:
+        by_image[pseudo_label["image_id"]].append(pseudo_label)
+    return by_image

@@ -59,10 +59,10 @@ class Sample(NamedTuple):
 
         Features and values are 0 for classes that have no AP.
         """
-        rest = np.eye(len(self.size_terms)) - self.size_terms @ np.linalg.pinv(self.size_terms)
+        projection = np.eye(len(self.size_terms)) - self.size_terms @ np.linalg.pinv(self.size_terms)
         measured: Mask = np.asarray(np.isfinite(self.values).all(axis=0))
-        features = np.einsum("jk,kcf->jcf", rest, self.features) * measured[:, None]
-        return Sample(features, rest @ np.where(measured, self.values, 0), self.images)
+        features = np.einsum("jk,kcf->jcf", projection, self.features) * measured[:, None]
+        return Sample(features, projection @ np.where(measured, self.values, 0), self.images)
 
 
 class Predicted(NamedTuple):
@@ -105,10 +105,10 @@ def learn(samples: Sequence[Sample], classes: int, features: int) -> Regression:
         return Regression(prior, Predicted(np.zeros(0), np.zeros(0)), 1.0)
     problem, rng = _Problem(samples), np.random.default_rng(0)
     best, correlation, predicted = problem.choose()
-    highest = [problem.cross_validate(values)[0].max() for values in problem.shuffled(rng)]
-    p_value = (1 + sum(one >= correlation for one in highest)) / (1 + PERMUTATIONS)
+    shuffled_correlations = [problem.cross_validate(values)[0].max() for values in problem.shuffled(rng)]
+    p_value = (1 + sum(shuffled >= correlation for shuffled in shuffled_correlations)) / (1 + PERMUTATIONS)
     weights = problem.fit(np.ones(len(problem.values), bool), problem.values)[best] / problem.unit
-    measured = np.any([np.isfinite(one.values).all(axis=0) for one in samples], axis=0)
+    measured = np.any([np.isfinite(sample.values).all(axis=0) for sample in samples], axis=0)
     if measured.any():
         weights[~measured] = weights[measured].mean(axis=0)
     return Regression(weights if p_value <= ERROR_RATE else prior, predicted, p_value)
@@ -117,11 +117,11 @@ def learn(samples: Sequence[Sample], classes: int, features: int) -> Regression:
 def _slope(samples: Sequence[Sample]) -> float:
     """Return the slope of mAP over the first feature, averaged over classes and tables; at least `LEAST`."""
     slopes = [LEAST]
-    for one in samples:
-        measured = np.isfinite(one.values).all(axis=0)
-        amounts = one.features[:, measured, 0].mean(axis=1)
+    for sample in samples:
+        measured = np.isfinite(sample.values).all(axis=0)
+        amounts = sample.features[:, measured, 0].mean(axis=1)
         if measured.any() and np.ptp(amounts) > 0:
-            slopes.append(np.polyfit(amounts, one.values[:, measured].mean(axis=1), 1)[0])
+            slopes.append(np.polyfit(amounts, sample.values[:, measured].mean(axis=1), 1)[0])
     return max(LEAST, float(np.mean(slopes[1:] or slopes)))
 
 
@@ -146,16 +146,16 @@ class _Problem:
     """The variants of all tables, without what their number of images explains, with features of unit spread."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
-        variants = [len(one.values) for one in samples]
-        rest = [one.without_size_effect() for one in samples]
-        measured = np.repeat([np.isfinite(one.values).all(axis=0).sum() for one in samples], variants)
-        features = np.concatenate([one.features for one in rest])
+        variant_counts = [len(sample.values) for sample in samples]
+        residuals = [sample.without_size_effect() for sample in samples]
+        measured = np.repeat([np.isfinite(sample.values).all(axis=0).sum() for sample in samples], variant_counts)
+        features = np.concatenate([residual.features for residual in residuals])
         spread = np.sqrt((features**2).sum(axis=(0, 1)) / max(1, measured.sum()))
         self.unit: Float64 = np.where(spread > 1e-9, spread, np.inf)
         self.features: Float64 = features / self.unit
-        self.values: Float64 = np.concatenate([one.values for one in rest])
+        self.values: Float64 = np.concatenate([residual.values for residual in residuals])
         self.classes: Float64 = np.maximum(measured, 1).astype(np.float64)
-        self.tables = np.repeat(np.arange(len(samples)), variants)
+        self.tables = np.repeat(np.arange(len(samples)), variant_counts)
         folds = self.tables if len(samples) > 1 else np.arange(len(self.tables)) % FOLDS
         self.folds = [folds == fold for fold in np.unique(folds)]
         self.rows_of_tables = [self.tables == table for table in range(len(samples))]
@@ -194,8 +194,8 @@ class _Problem:
         predicted = np.einsum("kcf,acf->ak", features, weights) / self.classes[rows]
         measured = values.sum(axis=1) / self.classes[rows]
         scale = np.maximum(predicted @ measured, 0) / np.maximum((predicted**2).sum(axis=1), 1e-30)
-        found: Float64 = weights * scale[:, None, None]
-        return found
+        scaled: Float64 = weights * scale[:, None, None]
+        return scaled
 
     def mean_over_classes(self, values: Float64) -> Float64:
         """Return the mean of values, [K, C], over the classes that have an AP: [K]."""
@@ -212,10 +212,12 @@ class _Problem:
 def _correlation(predicted: Float64, measured: Float64) -> Float64:
     """Return Pearson's correlation, [A], of predictions [A, K] with measured values [K]; 0 if either is constant."""
     centred = predicted - predicted.mean(axis=1, keepdims=True)
-    beside = measured - measured.mean()
-    norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(beside)
-    found: Float64 = np.divide(centred @ beside, norms, out=np.zeros(len(predicted)), where=norms > 1e-12)
-    return found
+    centred_measured = measured - measured.mean()
+    norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(centred_measured)
+    correlation: Float64 = np.divide(
+        centred @ centred_measured, norms, out=np.zeros(len(predicted)), where=norms > 1e-12
+    )
+    return correlation
 
 
 def solve(squares: Float64, products: Float64, shared: float, own: float) -> Float64:
@@ -236,7 +238,7 @@ def solve(squares: Float64, products: Float64, shared: float, own: float) -> Flo
     inverse = np.linalg.inv(squares + own * eye)
     left = (squares - squares @ inverse @ squares).sum(axis=0) + shared * eye
     right = (products - np.einsum("cfg,cg->cf", squares @ inverse, products)).sum(axis=0)
-    weights: Float64 = np.linalg.solve(left, right)
-    rest = products - squares @ weights
-    found: Float64 = weights + np.einsum("cfg,cg->cf", inverse, rest)
-    return found
+    shared_weights: Float64 = np.linalg.solve(left, right)
+    residuals = products - squares @ shared_weights
+    class_weights: Float64 = shared_weights + np.einsum("cfg,cg->cf", inverse, residuals)
+    return class_weights

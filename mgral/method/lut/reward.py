@@ -75,10 +75,10 @@ class RewardTable:
         """Make a table from the arrays of `table.safetensors`."""
         distance = subset_distance(arrays, reward.distance)
         estimate = ByDistance(distance, arrays["values"], reward.estimator, arrays["kernel_widths"])
-        known = arrays["map"], float(arrays["baseline_map"][0]), estimate
+        common = arrays["map"], float(arrays["baseline_map"][0]), estimate
         if reward.distance != "by_class":
-            return cls(arrays["embeddings"], None, None, *known)
-        return cls(arrays["counts"], arrays["classes"], count_scale(arrays), *known)
+            return cls(arrays["embeddings"], None, None, *common)
+        return cls(arrays["counts"], arrays["classes"], count_scale(arrays), *common)
 
     def lookup(self, batches: ImageFeatures) -> Float64:
         """Return the looked-up mAP, 0 to 1, float64 [S], of S batches."""
@@ -205,17 +205,17 @@ def as_tables(
     """Return the tables of all reward splits, given the arrays of each `table.safetensors`."""
     if reward.estimator == "regression":
         return LearnedTables.of(arrays, embeddings)
-    return LookupTable(tuple(RewardTable.of(one, reward) for one in arrays), embeddings, embedding)
+    return LookupTable(tuple(RewardTable.of(table, reward) for table in arrays), embeddings, embedding)
 
 
 def _read_with(path: Path, embeddings: Embeddings, config: Config) -> dict[str, npt.NDArray[Any]]:
     arrays, by_class = read_table(path, config.reward), config.reward.distance == "by_class"
     features = embeddings.features_of(embeddings.image_ids[:1], config.embedding)
-    found = arrays["counts" if by_class else "embeddings"].shape[-1]
-    given = (features.counts if by_class else features.vectors).shape[-1]
-    if found != given:
-        what = "classes" if by_class else "dimensions"
-        raise InputError(f"{path} was made for {found} {what}, not {given}; run the step `table` again")
+    table_size = arrays["counts" if by_class else "embeddings"].shape[-1]
+    embedding_size = (features.counts if by_class else features.vectors).shape[-1]
+    if table_size != embedding_size:
+        unit = "classes" if by_class else "dimensions"
+        raise InputError(f"{path} was made for {table_size} {unit}, not {embedding_size}; run the step `table` again")
     return arrays | count_arrays(arrays["images"], arrays["classes"], embeddings) if by_class else arrays
 
 

@@ -63,26 +63,28 @@ def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[
     count = len(labels)
     if count < 2:
         raise SparseError(f"rewards need 2 labelled images, and there {_are(count)}")
-    present = np.zeros((count, 1 + max((int(found.max()) for found in labels if len(found)), default=0)), dtype=bool)
-    for row, found in enumerate(labels):
-        present[row, found] = True
-    left = present.sum(axis=0)
+    present = np.zeros(
+        (count, 1 + max((int(classes.max()) for classes in labels if len(classes)), default=0)), dtype=bool
+    )
+    for row, classes in enumerate(labels):
+        present[row, classes] = True
+    remaining = present.sum(axis=0)
     taken = np.zeros(count, dtype=bool)
 
     def take_one(among: npt.NDArray[np.bool_]) -> bool:
-        spare = ~(present & (left < 2)).any(axis=1)
+        spare = ~(present & (remaining < 2)).any(axis=1)
         candidates = order[(among & spare & ~taken)[order]]
         if len(candidates) == 0 or taken.sum() == count - 1:
             return False
         taken[candidates[0]] = True
-        left[present[candidates[0]]] -= 1
+        remaining[present[candidates[0]]] -= 1
         return True
 
-    for label in np.argsort(left, kind="stable"):
+    for label in np.argsort(remaining, kind="stable"):
         if not present[taken, label].any():
             take_one(present[:, label])
-    anywhere = np.ones(count, dtype=bool)
-    while taken.sum() < round(fraction * count) and take_one(anywhere):
+    every_image = np.ones(count, dtype=bool)
+    while taken.sum() < round(fraction * count) and take_one(every_image):
         pass
     if not taken.any():
         taken[order[0]] = True
@@ -111,14 +113,14 @@ def draw_subsets(
     -------
     Rows of the images of each subset, int64 [size], ascending.
     """
-    members = np.bincount(assignment)
-    occupied = members > 0
+    cluster_sizes = np.bincount(assignment)
+    occupied = cluster_sizes > 0
     subsets = []
     for size, concentration in zip(sizes, concentrations, strict=True):
-        weights = np.zeros(len(members))
+        weights = np.zeros(len(cluster_sizes))
         weights[occupied] = rng.dirichlet(np.full(occupied.sum(), concentration))
         # A weight above 0, so that every cluster can fill up a subset if the others have too few images.
-        share = np.maximum(weights, 1e-300) / np.maximum(members, 1)
+        share = np.maximum(weights, 1e-300) / np.maximum(cluster_sizes, 1)
         keys = np.log(share)[assignment] + rng.gumbel(size=len(assignment))
         subsets.append(np.sort(np.argsort(-keys, kind="stable")[:size]))
     return subsets
@@ -169,24 +171,24 @@ def plan_subsets(
             len(labelled), lut.reward_fraction, split, np.random.default_rng(derive_seed(seed, "reward split", cycle))
         )
         labels = [dataset.labels[row] for row in dataset.rows(labelled)]
-        measured, rest = split_reward(labels, lut.reward_fraction, order)
-        reward, base, source = labelled[measured], labelled[rest], pool
-    draws = np.random.default_rng(derive_seed(seed, "subsets", cycle, split))
+        reward_rows, other_rows = split_reward(labels, lut.reward_fraction, order)
+        reward, base, source = labelled[reward_rows], labelled[other_rows], pool
+    subset_rng = np.random.default_rng(derive_seed(seed, "subsets", cycle, split))
     concentrations = np.geomspace(*lut.concentration, lut.variants)
     sizes = [size] * lut.variants
-    if anew := lut.labels == "labels" and lut.start == "cold":
+    if cold := lut.labels == "labels" and lut.start == "cold":
         base, source = base[:0], base
         sizes = sizes_of(len(source), lut.variants)
-        concentrations = draws.permutation(concentrations)
+        concentrations = subset_rng.permutation(concentrations)
     elif lut.labels == "labels":
         rng = np.random.default_rng(derive_seed(seed, "base images", cycle, split))
         base, source = _split_base(base, rng)
         sizes = [min(size, max(1, len(source) // 2))] * lut.variants
-    if not anew and sizes[0] > len(source):
+    if not cold and sizes[0] > len(source):
         raise SparseError(f"subsets of {size} images need as many in the pool, and there {_are(len(source))}")
     vectors = embeddings.features_of(source, config.embedding).vectors
     assignment = cluster(vectors, lut.clusters, derive_seed(seed, "clusters", cycle, split), starts=4)
-    subsets = draw_subsets(assignment, sizes, concentrations.tolist(), draws)
+    subsets = draw_subsets(assignment, sizes, concentrations.tolist(), subset_rng)
     return SubsetPlan(
         labels=lut.labels,
         start=lut.start,

@@ -46,7 +46,7 @@ class VariantScores(NamedTuple):
     @classmethod
     def of(cls, variants: Sequence[Variant]) -> "VariantScores":
         """Collect the scores of the variants 0..K, given in this order."""
-        maps, class_maps = [one.map for one in variants], [one.class_map for one in variants]
+        maps, class_maps = [variant.map for variant in variants], [variant.class_map for variant in variants]
         return cls(np.array(maps, dtype=np.float64), np.array(class_maps, dtype=np.float64))
 
 
@@ -60,19 +60,20 @@ def load_variants(paths: Sequence[Path], plan: SubsetPlan) -> VariantScores:
     SparseError
         If a file contains a reason why there are no variants.
     """
-    found: dict[int, tuple[Path, Variant]] = {}
+    by_number: dict[int, tuple[Path, Variant]] = {}
     for path in paths:
-        for one in _read_variants(path, plan):
-            if one.variant in found:
+        for variant in _read_variants(path, plan):
+            if variant.variant in by_number:
                 raise InputError(
-                    f"{path} and {found[one.variant][0]} both contain variant {one.variant}; give each variant once"
+                    f"{path} and {by_number[variant.variant][0]} both contain variant {variant.variant}; give each "
+                    "variant once"
                 )
-            found[one.variant] = (path, one)
-    missing = [k for k in range(len(plan.subsets)) if k not in found]
+            by_number[variant.variant] = (path, variant)
+    missing = [k for k in range(len(plan.subsets)) if k not in by_number]
     if missing:
         raise InputError(f"variants {missing} are missing; run the step `variant` for each and give its file")
-    variants = [found[k][1] for k in range(len(plan.subsets))]
-    if len({len(one.class_map) for one in variants}) > 1:
+    variants = [by_number[k][1] for k in range(len(plan.subsets))]
+    if len({len(variant.class_map) for variant in variants}) > 1:
         raise InputError(f"{paths[0].parent}: variants have AP of different classes; run the step `variant` for all")
     return VariantScores.of(variants)
 
@@ -83,14 +84,14 @@ def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[Variant]:
         raise SparseError(content[REASON])
     try:
         variants = [
-            Variant(one["variant"], one["images"], one["map"], one["ap50"], list(one["class_map"]))
-            for one in content["variants"]
+            Variant(entry["variant"], entry["images"], entry["map"], entry["ap50"], list(entry["class_map"]))
+            for entry in content["variants"]
         ]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} does not contain variants ({error}); run the step `variant` again") from None
-    for one in variants:
-        _check_variant(path, plan, one)
-        yield one
+    for variant in variants:
+        _check_variant(path, plan, variant)
+        yield variant
 
 
 def _check_variant(path: Path, plan: SubsetPlan, one: Variant) -> None:
@@ -197,11 +198,11 @@ def subset_distance(table: Mapping[str, npt.NDArray[Any]], kind: Distance) -> Su
 def _measured_classes(scores: VariantScores, embeddings: Embeddings) -> npt.NDArray[np.int64]:
     """Return the classes that have an AP in every variant, int64 [G]."""
     classes = np.flatnonzero(np.isfinite(scores.class_maps).all(axis=0))
-    known = embeddings.counts.shape[1]
-    if len(classes) and classes.max() >= known:
+    class_count = embeddings.counts.shape[1]
+    if len(classes) and classes.max() >= class_count:
         raise InputError(
-            f"{embeddings.path} has counts of {known} classes, but variants have an AP of class {classes.max()}; "
-            "run the step `embed` again"
+            f"{embeddings.path} has counts of {class_count} classes, but variants have an AP of class "
+            f"{classes.max()}; run the step `embed` again"
         )
     return classes
 

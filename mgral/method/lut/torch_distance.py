@@ -31,21 +31,21 @@ class PoolSlicedDistance:
 
     def __call__(self, batches: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return the distances, float64 [S, K], of batches, rows of the pool int64 [S, B], to the K sets."""
-        return self._on_cpu(batches, lambda along: along.mean(dim=0))
+        return self._on_cpu(batches, lambda distances: distances.mean(dim=0))
 
     def along_directions(self, batches: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Return W_1 along each direction, float64 [S, K, P], of batches, rows of the pool int64 [S, B]."""
-        return self._on_cpu(batches, lambda along: along.permute(1, 2, 0))
+        return self._on_cpu(batches, lambda distances: distances.permute(1, 2, 0))
 
     @torch.no_grad()
     def _on_cpu(self, batches: npt.NDArray[np.int64], gather: Callable[[Tensor], Tensor]) -> npt.NDArray[np.float64]:
         levels = merged_levels(batches.shape[1], self._sorted.shape[2])
-        of_batch, of_set, widths = (torch.from_numpy(level).to(self._device) for level in levels)
-        sets = self._sorted[..., of_set] * widths
+        batch_indices, set_indices, widths = (torch.from_numpy(level).to(self._device) for level in levels)
+        sets = self._sorted[..., set_indices] * widths
         step = max(1, CHUNK_VALUES // (len(sets) * len(widths)))
         parts = []
         for rows in torch.split(torch.from_numpy(batches).to(self._device), step):
             values = self._projected[rows].permute(2, 0, 1).sort(dim=-1).values
-            parts.append(gather(torch.cdist(values[..., of_batch] * widths, sets, p=1)))
+            parts.append(gather(torch.cdist(values[..., batch_indices] * widths, sets, p=1)))
         distances: npt.NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
         return distances

@@ -72,15 +72,17 @@ def validate_tables(tables: Sequence[PoolReward], pool: int, budget: int, seed: 
         return None
     rng = np.random.default_rng(derive_seed(seed, "permutation test", cycle))
     batches = np.stack([rng.choice(pool, budget, replace=False) for _ in range(CANDIDATES)])
-    described = [table.describe(batches) for table in tables]
+    distances = [table.describe(batches) for table in tables]
 
     def gain(values: Sequence[Float64]) -> float:
-        rewards = [table.worth(*given) for table, *given in zip(tables, described, values, strict=True)]
+        rewards = [table.worth(*arguments) for table, *arguments in zip(tables, distances, values, strict=True)]
         return held_out_gain(np.stack(rewards))
 
-    found = gain([table.values for table in tables])
-    shuffled = [gain([rng.permutation(table.values) for table in tables]) for _ in range(PERMUTATIONS)]
-    return Validation(found, (1 + sum(one >= found for one in shuffled)) / (1 + PERMUTATIONS))
+    actual_gain = gain([table.values for table in tables])
+    shuffled_gains = [gain([rng.permutation(table.values) for table in tables]) for _ in range(PERMUTATIONS)]
+    return Validation(
+        actual_gain, (1 + sum(shuffled_gain >= actual_gain for shuffled_gain in shuffled_gains)) / (1 + PERMUTATIONS)
+    )
 
 
 def held_out_gain(rewards: Float64) -> float:
@@ -90,7 +92,7 @@ def held_out_gain(rewards: Float64) -> float:
     averaged over the tables.
     """
     gains = []
-    for left_out, own in enumerate(rewards):
-        others = np.delete(rewards, left_out, axis=0).mean(axis=0)
-        gains.append(own[highest(others, BEST)].mean() - own.mean())
+    for left_out, table_rewards in enumerate(rewards):
+        mean_of_others = np.delete(rewards, left_out, axis=0).mean(axis=0)
+        gains.append(table_rewards[highest(mean_of_others, BEST)].mean() - table_rewards.mean())
     return float(np.mean(gains))

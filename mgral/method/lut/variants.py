@@ -46,12 +46,12 @@ def train_base(
     gpus
         0 for the CPU, 1 for a GPU.
     """
-    classes, start = len(data.dataset.categories), derive_seed(seed, "weights")
-    detector = build_detector(config.detector, classes, start, weights).to(choose_device(gpus))
+    classes, weights_seed = len(data.dataset.categories), derive_seed(seed, "weights")
+    detector = build_detector(config.detector, classes, weights_seed, weights).to(choose_device(gpus))
     if plan.start == "warm":
-        chosen = training_images(data.dataset, data.images, plan.base)
+        labelled = training_images(data.dataset, data.images, plan.base)
         iterations, draws = known(config.iterations.base, "iterations.base"), derive_seed(seed, "base", cycle, split)
-        train_detector(detector, chosen, config.training, iterations, draws, "base", checkpoint=checkpoint)
+        train_detector(detector, labelled, config.training, iterations, draws, "base", checkpoint=checkpoint)
     return detector
 
 
@@ -98,16 +98,16 @@ def train_variants(
             raise InputError("the variants of this plan learn from pseudo-labels; pass them")
         dataset, truth = with_pseudo_labels(pseudo_labels, dataset), pseudo_truth(pseudo_labels, truth)
     truth = of_images(truth, plan.reward)
-    if all(box["iscrowd"] for box in truth["annotations"]):
+    if all(annotation["iscrowd"] for annotation in truth["annotations"]):
         raise SparseError(
             f"no object is {'found' if pseudo_labels else 'labelled'} in the images that rewards are measured on"
         )
     with_labels = plan.labels != "consistency"
     draws = derive_seed(seed, "variant", cycle, split)
-    found = []
+    variants = []
     for number in numbers:
         subset = plan.subsets[number]
-        learnt = plan.base + subset if with_labels else plan.base
+        learnt_images = plan.base + subset if with_labels else plan.base
         unlabelled = None
         if subset and not with_labels:
             unlabelled = Unlabelled(
@@ -117,23 +117,23 @@ def train_variants(
             )
         detector, name, checkpoint = deepcopy(base), f"variant {number}", checkpoint_of(number)
         iterations = _iterations(config, plan, number)
-        if learnt:  # only variant 0 of a plan without base images has nothing to learn from
-            labelled = training_images(dataset, data.images, learnt)
+        if learnt_images:  # only variant 0 of a plan without base images has nothing to learn from
+            labelled = training_images(dataset, data.images, learnt_images)
             train_detector(detector, labelled, config.training, iterations, draws, name, unlabelled, checkpoint)
         detections = detect_images(detector, dataset, data.images, dataset.rows(plan.reward), config.evaluation)
         scores = score_detections(truth, detections, plan.reward)
-        class_map = [one["map"] for one in scores["per_class"]]
-        found.append(Variant(number, len(subset), scores["map"], scores["ap50"], class_map))
+        class_map = [class_score["map"] for class_score in scores["per_class"]]
+        variants.append(Variant(number, len(subset), scores["map"], scores["ap50"], class_map))
         if checkpoint:
             checkpoint.remove()
-    return found
+    return variants
 
 
 def _iterations(config: Config, plan: SubsetPlan, number: int) -> int:
     """Return a variant's optimiser steps, which are a detector's with `labels: labels` and `start: cold`."""
     if plan.start == "warm" or plan.labels != "labels":
-        base = known(config.iterations.base, "iterations.base") if plan.start == "cold" else 0
-        return base + known(config.iterations.variant, "iterations.variant")
+        base_iterations = known(config.iterations.base, "iterations.base") if plan.start == "cold" else 0
+        return base_iterations + known(config.iterations.variant, "iterations.variant")
     images = len(plan.base) + len(plan.subsets[number])
     return detector_iterations(config, images) if images else 0
 

@@ -20,8 +20,8 @@ PLACEHOLDER = re.compile(r"(?<!\$)\{([a-z_]+)\}")
 def _with_known_placeholders(command: str) -> str:
     names = PLACEHOLDER.findall(command)
     if unknown := [f"{{{name}}}" for name in names if name not in PLACEHOLDERS]:
-        there_are = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-        raise ValueError(f"detector.command: there is no {', '.join(unknown)}; there are {there_are}")
+        choices = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise ValueError(f"detector.command: there is no {', '.join(unknown)}; there are {choices}")
     if lacking := [f"{{{name}}}" for name in ("train", "test", "output") if name not in names]:
         raise ValueError(
             f"detector.command: it lacks {', '.join(lacking)}, without which it cannot do its work; add it"

@@ -45,9 +45,9 @@ def backbone_fault(name: str) -> str | None:
     assert spec is not None
     folders = [Path(folder, "models") for folder in spec.submodule_search_locations or ()]
     text = "".join(path.read_text("utf-8") for folder in folders for path in sorted(folder.rglob("*.py")))
-    known = re.escape(name.split(".")[0])
+    pattern = re.escape(name.split(".")[0])
     # Functions that make a network, and the keys of tables with earlier names.
-    if re.search(rf"^def {known}\(|['\"]{known}['\"]\s*:", text, re.MULTILINE):
+    if re.search(rf"^def {pattern}\(|['\"]{pattern}['\"]\s*:", text, re.MULTILINE):
         return None
     return unknown_backbone(name, re.findall(r"^def ([a-z]\w*)\(", text, re.MULTILINE))
 
@@ -92,17 +92,17 @@ class TimmConfig(DetectorConfig):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings together."""
-        found, scales = super().faults(), self.anchor_scales
+        faults, scales = super().faults(), self.anchor_scales
         if any(coarse != 2 * fine for fine, coarse in pairwise(self.strides)):
-            found.append(f"detector.strides: {list(self.strides)} must double from one to the next; write 4, 8, 16")
+            faults.append(f"detector.strides: {list(self.strides)} must double from one to the next; write 4, 8, 16")
         if scales is not None and len(scales) != len(self.strides) + 1:
-            found.append(
+            faults.append(
                 f"detector.anchor_scales: {len(self.strides)} maps need {len(self.strides) + 1} sizes, found "
                 f"{len(scales)}; give one for each of detector.strides, and one past the last"
             )
         if scales is not None and any(after <= before for before, after in pairwise(scales)):
-            found.append(f"detector.anchor_scales: {list(scales)} must grow from one to the next; sort them")
-        return found
+            faults.append(f"detector.anchor_scales: {list(scales)} must grow from one to the next; sort them")
+        return faults
 
     @property
     def image_canvas(self) -> Canvas:

@@ -97,19 +97,19 @@ class TorchvisionDetectorConfig(TorchvisionConfig):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings together."""
-        found, known = super().faults(), self.facts
-        if self.weights is not None and not self.weights_file and self.weights not in known.weights:
-            found.append(
-                f"detector.weights: {self.weights!r} is neither {' nor '.join(known.weights)}, which {self.model} "
+        faults, facts = super().faults(), self.facts
+        if self.weights is not None and not self.weights_file and self.weights not in facts.weights:
+            faults.append(
+                f"detector.weights: {self.weights!r} is neither {' nor '.join(facts.weights)}, which {self.model} "
                 "may start from, nor a path with a `/` in it; correct it, or write null for random weights"
             )
-        if known.stages and self.trainable_layers > known.stages:
-            found.append(
-                f"detector.trainable_layers: the backbone of {self.model} has {known.stages} stages; lower it"
+        if facts.stages and self.trainable_layers > facts.stages:
+            faults.append(
+                f"detector.trainable_layers: the backbone of {self.model} has {facts.stages} stages; lower it"
             )
-        if not known.stages and (self.width, self.height) != (SSDLITE_SIDE, SSDLITE_SIDE):
-            found.append(f"detector.width: {self.model} is made for 320 x 320; leave out width and height")
-        return found
+        if not facts.stages and (self.width, self.height) != (SSDLITE_SIDE, SSDLITE_SIDE):
+            faults.append(f"detector.width: {self.model} is made for 320 x 320; leave out width and height")
+        return faults
 
     @property
     def facts(self) -> Facts:

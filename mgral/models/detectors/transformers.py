@@ -111,19 +111,21 @@ class TransformersConfig(DetectorConfig):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings together."""
-        found, kind = super().faults(), self.architecture.get("model_type")
-        if not isinstance(kind, str) or kind not in FAMILIES:
+        faults, model_type = super().faults(), self.architecture.get("model_type")
+        if not isinstance(model_type, str) or model_type not in FAMILIES:
             return [
-                *found,
-                f"detector.checkpoint: {self.checkpoint}/{ARCHITECTURE} is of the model type {kind}; "
+                *faults,
+                f"detector.checkpoint: {self.checkpoint}/{ARCHITECTURE} is of the model type {model_type}; "
                 f"choose a detector of one of these: {', '.join(FAMILIES)}",
             ]
         step = self._step
         for name, side in (("width", self.width), ("height", self.height)):
             if side % step:
                 lower = max(step, side // step * step)
-                found.append(f"detector.{name}: {kind} takes multiples of {step}; choose {lower} or {lower + step}")
-        return found
+                faults.append(
+                    f"detector.{name}: {model_type} takes multiples of {step}; choose {lower} or {lower + step}"
+                )
+        return faults
 
     @property
     def weights_file(self) -> str | None:
@@ -145,8 +147,8 @@ class TransformersConfig(DetectorConfig):
         if self.architecture["model_type"] != "rf_detr":
             return STRIDE
         backbone, step = self.architecture.get("backbone_config") or {}, 1
-        for key, usual in (("patch_size", 14), ("num_windows", 4)):
-            value = backbone.get(key, usual) if isinstance(backbone, dict) else None
+        for key, default in (("patch_size", 14), ("num_windows", 4)):
+            value = backbone.get(key, default) if isinstance(backbone, dict) else None
             if not isinstance(value, int) or value < 1:
                 raise ValueError(
                     f"detector.checkpoint: {self.checkpoint}/{ARCHITECTURE}: backbone_config has no usable {key}, "
@@ -194,30 +196,30 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _without(values: Any, keys: set[str]) -> Any:
     """Return JSON without some keys, at any depth; a backbone's own pre-trained weights are not asked for."""
     if isinstance(values, list):
-        return [_without(one, keys) for one in values]
+        return [_without(value, keys) for value in values]
     if not isinstance(values, dict):
         return values
-    kept = {name: _without(one, keys) for name, one in values.items() if name not in keys}
-    return kept | ({"use_pretrained_backbone": False} if "use_pretrained_backbone" in kept else {})
+    filtered = {name: _without(value, keys) for name, value in values.items() if name not in keys}
+    return filtered | ({"use_pretrained_backbone": False} if "use_pretrained_backbone" in filtered else {})
 
 
 def _normalisation(folder: Path, architecture: dict[str, Any]) -> dict[str, Any]:
     """Return mean and deviation as the folder's preprocessor has them, or as the family does by default."""
     path = folder / PREPROCESSOR
-    said = _read_json(path) if path.is_file() else {}
+    preprocessor = _read_json(path) if path.is_file() else {}
     family = FAMILIES.get(str(architecture.get("model_type")))
-    if not said.get("do_normalize", family is not None and family.normalised):
+    if not preprocessor.get("do_normalize", family is not None and family.normalised):
         return {"mean": NO_MEAN, "deviation": NO_DEVIATION}
-    found = {}
-    for key, name, usual in (
+    normalisation = {}
+    for key, name, default in (
         ("mean", "image_mean", IMAGENET_MEAN),
         ("deviation", "image_std", IMAGENET_DEVIATION),
     ):
-        values = said.get(name)
+        values = preprocessor.get(name)
         if values is not None and not isinstance(values, list):
             raise ValueError(
                 f"detector.checkpoint: {path}: {name} is no list of three numbers, found {values!r}; correct it, or "
                 f"set detector.{key}"
             )
-        found[key] = usual if values is None else tuple(values)
-    return found
+        normalisation[key] = default if values is None else tuple(values)
+    return normalisation

@@ -83,9 +83,9 @@ def box_mixture(outputs: Tensor) -> Mixture:
 
 def class_mixture(outputs: Tensor) -> Mixture:
     """Take the head's outputs [..., O] apart: the mixture of an anchor's logits, L values that share a weight."""
-    rest = _components(outputs)[..., BOX_OUTPUTS:]
-    length = (rest.shape[-1] - 1) // 2
-    means, variances, weights = torch.split(rest, [length, length, 1], dim=-1)
+    logit_outputs = _components(outputs)[..., BOX_OUTPUTS:]
+    length = (logit_outputs.shape[-1] - 1) // 2
+    means, variances, weights = torch.split(logit_outputs, [length, length, 1], dim=-1)
     return Mixture(means, variances.sigmoid(), weights.softmax(-2))
 
 
@@ -98,13 +98,13 @@ def _components(outputs: Tensor) -> Tensor:
 def choose(query: Query) -> Choice:
     """Choose by the most uncertain object."""
     detector, images, head = with_head(query)
-    found = []
-    for _, shown in pool_chunks(query, detector, images, "al_mdn"):
-        maps = detector.maps(shown)
+    values = []
+    for _, inputs in pool_chunks(query, detector, images, "al_mdn"):
+        maps = detector.maps(inputs)
         outputs = head(detector.class_maps(maps))
         objects = find_objects(detector, detector.predict(maps), query.config.evaluation)
-        found += [uncertainties(detector, *one).cpu() for one in zip(outputs, objects, strict=True)]
-    return Choice.best(most_uncertain(found).numpy(), query.budget, len(query.pool))
+        values += [uncertainties(detector, *pair).cpu() for pair in zip(outputs, objects, strict=True)]
+    return Choice.best(most_uncertain(values).numpy(), query.budget, len(query.pool))
 
 
 def build(detector: DenseModel, seen: Seen) -> AnchorHead:
@@ -151,10 +151,10 @@ def matched_box_loss(detector: DenseModel, outputs: Tensor, targets: Targets) ->
 
 def box_loss(boxes: Mixture, goal: Tensor) -> Tensor:
     """Return the negative log-likelihood of offsets [n, 4], added up over the four, [n]."""
-    each = F.gaussian_nll_loss(
+    losses = F.gaussian_nll_loss(
         boxes.means, goal[:, None].expand_as(boxes.means), boxes.variances, full=True, eps=1e-6, reduction="none"
     )
-    return -(boxes.weights.clamp_min(SMALLEST).log() - each).logsumexp(1).sum(1)
+    return -(boxes.weights.clamp_min(SMALLEST).log() - losses).logsumexp(1).sum(1)
 
 
 def uncertainties(detector: DenseModel, outputs: Tensor, objects: Found) -> Tensor:
@@ -164,12 +164,12 @@ def uncertainties(detector: DenseModel, outputs: Tensor, objects: Found) -> Tens
     """
     likely = objects.scores > OBJECT_SCORE
     labels = objects.labels[likely, None]
-    said = outputs[objects.places[likely]]
-    boxes, classes = box_mixture(said), class_mixture(said)
-    names = objects.distributions.shape[1] - 1
+    object_outputs = outputs[objects.places[likely]]
+    boxes, classes = box_mixture(object_outputs), class_mixture(object_outputs)
+    class_count = objects.distributions.shape[1] - 1
     probabilities = classes._replace(means=detector.class_probabilities(classes.means))
     # The last of either, as there may be a background before them.
-    of_class = [part[:, -names:].gather(1, labels) for part in (classes.aleatoric(), probabilities.epistemic())]
+    of_class = [part[:, -class_count:].gather(1, labels) for part in (classes.aleatoric(), probabilities.epistemic())]
     of_box = [part.amax(1, keepdim=True) for part in (boxes.aleatoric(), boxes.epistemic())]
     return torch.cat(of_box + of_class, dim=1)
 
@@ -180,10 +180,10 @@ def most_uncertain(found: list[Tensor]) -> Tensor:
     Each of the four is normalised over all objects of the pool, by mean and standard deviation; the score is the
     highest that any object has in any.
     """
-    every = torch.cat(found)
-    if not len(every):
-        return every.new_full((len(found),), NO_OBJECT)
-    mean, deviation = every.mean(0), every.std(0, correction=0).clamp_min(SMALLEST)
+    all_values = torch.cat(found)
+    if not len(all_values):
+        return all_values.new_full((len(found),), NO_OBJECT)
+    mean, deviation = all_values.mean(0), all_values.std(0, correction=0).clamp_min(SMALLEST)
     return torch.stack(
-        [((one - mean) / deviation).amax() if len(one) else one.new_tensor(NO_OBJECT) for one in found]
+        [((values - mean) / deviation).amax() if len(values) else values.new_tensor(NO_OBJECT) for values in found]
     )

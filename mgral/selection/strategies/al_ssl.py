@@ -48,11 +48,11 @@ CANDIDATES_PER_CHOSEN = 3
 def choose(query: Query) -> Choice:
     """Choose by the largest inconsistency among images of high entropy; each image is shown twice."""
     detector, images = dense_and_images(query)
-    found = []
-    for _, shown in pool_chunks(query, detector, images, "AL-SSL"):
-        plain, mirrored = detector.predictions(shown), detector.mirror(detector.predictions(shown.flip(3)))
-        found.append(inconsistency_and_entropy(detector, plain, mirrored, query.config.evaluation))
-    scores, entropies = torch.cat(found, dim=1).cpu().numpy()
+    values = []
+    for _, inputs in pool_chunks(query, detector, images, "AL-SSL"):
+        plain, mirrored = detector.predictions(inputs), detector.mirror(detector.predictions(inputs.flip(3)))
+        values.append(inconsistency_and_entropy(detector, plain, mirrored, query.config.evaluation))
+    scores, entropies = torch.cat(values, dim=1).cpu().numpy()
     choice = most_inconsistent(scores, entropies, query.budget)
     return replace(choice, forward_passes=2 * len(query.pool))
 
@@ -81,7 +81,10 @@ def inconsistency_and_entropy(
     values = []
     for image, boxes in enumerate(find_boxes(detector, plain, config)):
         places = boxes.places[boxes.scores >= OBJECT_SCORE]
-        before, after = plain.logits[image, places].double(), mirrored.logits[image, places].double()
-        both = class_distance(detector, before, after), entropy(detector.class_probabilities(before))
-        values.append(torch.stack([one.max() if len(one) else one.sum() for one in both]))
+        plain_logits, mirrored_logits = plain.logits[image, places].double(), mirrored.logits[image, places].double()
+        measures = (
+            class_distance(detector, plain_logits, mirrored_logits),
+            entropy(detector.class_probabilities(plain_logits)),
+        )
+        values.append(torch.stack([measure.max() if len(measure) else measure.sum() for measure in measures]))
     return torch.stack(values, dim=1)

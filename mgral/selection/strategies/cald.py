@@ -80,19 +80,21 @@ def measure_pool(query: Query) -> tuple[npt.NDArray[np.float64], Tensor]:
     classes = len(query.dataset.categories)
 
     def detect(shown: Tensor) -> list[Found]:
-        return [found.to("cpu") for found in detect_objects(detector, shown, query.config.evaluation)]
+        return [objects.to("cpu") for objects in detect_objects(detector, shown, query.config.evaluation)]
 
     distances, scores = [], []
-    for rows, shown in pool_chunks(query, detector, images, "CALD"):
+    for rows, inputs in pool_chunks(query, detector, images, "CALD"):
         ids = query.dataset.image_ids[rows].tolist()
         seeds = [derive_seed(query.seed, "CALD cut-out", query.cycle, image_id) for image_id in ids]
-        plain = detect(shown)
-        changed = [(boxes, detect(view)) for view, boxes in views(shown, [one.boxes for one in plain], seeds)]
+        plain = detect(inputs)
+        changed = [
+            (boxes, detect(view)) for view, boxes in views(inputs, [objects.boxes for objects in plain], seeds)
+        ]
         for index, original in enumerate(plain):
-            of_image = [(boxes[index], found[index]) for boxes, found in changed]
-            distances.append(sum(distance_to_base(original, boxes, found) for boxes, found in of_image) / VIEWS)
-            seen = [original, *(found for _, found in of_image)]
-            scores.append(torch.stack([class_scores(one, classes) for one in seen]).mean(0))
+            pairs = [(boxes[index], detections[index]) for boxes, detections in changed]
+            distances.append(sum(distance_to_base(original, boxes, objects) for boxes, objects in pairs) / VIEWS)
+            all_views = [original, *(objects for _, objects in pairs)]
+            scores.append(torch.stack([class_scores(objects, classes) for objects in all_views]).mean(0))
     return np.array(distances), torch.stack(scores)
 
 

@@ -49,12 +49,12 @@ def choose(query: Query) -> Choice:
     classes = len(query.dataset.categories)
     if classes == 1:  # all are the same but for rounding
         return Choice(np.arange(query.budget), np.zeros(query.budget), undecided=True)
-    found = [
-        mixture(detector.predictions(shown).logits[..., -classes:]).cpu()
-        for _, shown in image_chunks(images, query.dataset.rows(ids), "contextual diversity", detector.device)
+    mixtures = [
+        mixture(detector.predictions(inputs).logits[..., -classes:]).cpu()
+        for _, inputs in image_chunks(images, query.dataset.rows(ids), "contextual diversity", detector.device)
     ]
-    chosen = choose_diverse(torch.cat(found).numpy(), len(query.pool), query.budget)
-    return replace(chosen, forward_passes=len(ids))
+    choice = choose_diverse(torch.cat(mixtures).numpy(), len(query.pool), query.budget)
+    return replace(choice, forward_passes=len(ids))
 
 
 def mixture(logits: Tensor) -> Tensor:
@@ -73,8 +73,8 @@ def choose_diverse(mixtures: npt.NDArray[np.float64], pool: int, budget: int) ->
     logarithms = np.log(mixtures)
 
     def distances(centre: int) -> npt.NDArray[np.float64]:
-        apart, ratios = mixtures[:pool] - mixtures[centre], logarithms[:pool] - logarithms[centre]
-        divergences: npt.NDArray[np.float64] = 0.5 * np.einsum("ij,ij->i", apart, ratios)
+        differences, ratios = mixtures[:pool] - mixtures[centre], logarithms[:pool] - logarithms[centre]
+        divergences: npt.NDArray[np.float64] = 0.5 * np.einsum("ij,ij->i", differences, ratios)
         return divergences
 
     return farthest_first(np.full(pool, np.inf), distances, len(mixtures) - pool, budget)

@@ -81,10 +81,10 @@ class _OfClass(NamedTuple):
 def choose(query: Query) -> Choice:
     """Choose farthest first; the labelled images are shown to the detector as well."""
     ids = np.concatenate([query.pool, query.labelled])
-    found = [class_mixtures(one) for one in objects_of(query, ids, "contextual diversity")]
-    pool, labelled = found[: len(query.pool)], found[len(query.pool) :]
-    chosen = choose_diverse(pool, labelled, query.budget, len(query.dataset.categories))
-    return replace(chosen, forward_passes=len(ids))
+    mixtures = [class_mixtures(objects) for objects in objects_of(query, ids, "contextual diversity")]
+    pool, labelled = mixtures[: len(query.pool)], mixtures[len(query.pool) :]
+    choice = choose_diverse(pool, labelled, query.budget, len(query.dataset.categories))
+    return replace(choice, forward_passes=len(ids))
 
 
 def choose_diverse(pool: list[Mixtures], labelled: list[Mixtures], budget: int, classes: int) -> Choice:
@@ -119,19 +119,19 @@ def distances_from(pool: list[Mixtures]) -> Callable[[Mixtures], npt.NDArray[np.
     a product with a matrix: at COCO's size that takes a gigabyte, and a call some hundredths of a second. It leaves
     millionths of rounding, where the same mixtures should be at distance 0.
     """
-    having: dict[int, list[int]] = {}
+    rows_by_class: dict[int, list[int]] = {}
     for row, mixtures in enumerate(pool):
         for label in mixtures:
-            having.setdefault(label, []).append(row)
-    by_class = {label: _OfClass.of(pool, label, rows) for label, rows in having.items()}
+            rows_by_class.setdefault(label, []).append(row)
+    by_class = {label: _OfClass.of(pool, label, rows) for label, rows in rows_by_class.items()}
 
     def distances(image: Mixtures) -> npt.NDArray[np.float64]:
         total, shared = np.zeros(len(pool)), np.zeros(len(pool), dtype=bool)
         for label in [label for label in image if label in by_class]:
             rows, factors, certainties = by_class[label]
             mixture, logarithms = image[label], np.log(image[label])
-            crossed = factors @ np.concatenate([mixture, logarithms])
-            total[rows] += 0.5 * (certainties + mixture @ logarithms - crossed).clip(min=0)
+            cross_terms = factors @ np.concatenate([mixture, logarithms])
+            total[rows] += 0.5 * (certainties + mixture @ logarithms - cross_terms).clip(min=0)
             shared[rows] = True
         return np.where(shared, total, np.inf)
 

@@ -37,8 +37,8 @@ def choose(query: Query) -> Choice:
     """Choose by the mean entropy of each image's anchors, in nats."""
     detector, images = dense_and_images(query)
     means = [
-        mean_entropy(detector.class_probabilities(detector.predictions(shown).logits).double())
-        for _, shown in pool_chunks(query, detector, images, "entropy")
+        mean_entropy(detector.class_probabilities(detector.predictions(inputs).logits).double())
+        for _, inputs in pool_chunks(query, detector, images, "entropy")
     ]
     return Choice.best(torch.cat(means).cpu().numpy(), query.budget, len(query.pool))
 
@@ -77,6 +77,6 @@ def entropy(distributions: Tensor) -> Tensor:
 
 
 def _choose_by_boxes(query: Query, aggregate: Callable[[Tensor], Tensor]) -> Choice:
-    entropies = (entropy(one.distributions.double()) for one in objects_of_pool(query, "entropy"))
+    entropies = (entropy(objects.distributions.double()) for objects in objects_of_pool(query, "entropy"))
     scores = torch.stack([aggregate(values) if len(values) else values.new_zeros(()) for values in entropies])
     return Choice.best(scores.numpy(), query.budget, len(query.pool))

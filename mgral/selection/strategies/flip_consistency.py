@@ -37,8 +37,8 @@ def choose(query: Query) -> Choice:
     """Choose by the largest inconsistency; each image is shown twice."""
     detector, images = dense_and_images(query)
     scores = []
-    for _, shown in pool_chunks(query, detector, images, "flip consistency"):
-        plain, mirrored = detector.predictions(shown), detector.predictions(shown.flip(3))
+    for _, inputs in pool_chunks(query, detector, images, "flip consistency"):
+        plain, mirrored = detector.predictions(inputs), detector.predictions(inputs.flip(3))
         scores.append(inconsistency(detector, plain, detector.mirror(mirrored)))
     return Choice.best(torch.cat(scores).cpu().numpy(), query.budget, 2 * len(query.pool))
 
@@ -53,9 +53,11 @@ def inconsistency(detector: DenseModel, plain: Predictions, mirrored: Prediction
     mirrored
         What it says of their mirror images, turned back.
     """
-    found = found_anchors(detector, plain)
+    counted = found_anchors(detector, plain)
     means = [
-        class_distance(detector, one[anchors], other[anchors]).mean() if anchors.any() else one.new_zeros(())
-        for one, other, anchors in zip(plain.logits, mirrored.logits, found, strict=True)
+        class_distance(detector, plain_logits[anchors], mirrored_logits[anchors]).mean()
+        if anchors.any()
+        else plain_logits.new_zeros(())
+        for plain_logits, mirrored_logits, anchors in zip(plain.logits, mirrored.logits, counted, strict=True)
     ]
     return torch.stack(means)

@@ -45,8 +45,8 @@ def choose(query: Query) -> Choice:
     """Choose by the discrepancy of two heads."""
     detector, images, heads = with_head(query)
     scores = []
-    for _, shown in pool_chunks(query, detector, images, "head_discrepancy"):
-        for logits in heads(detector.class_maps(detector.maps(shown))):
+    for _, inputs in pool_chunks(query, detector, images, "head_discrepancy"):
+        for logits in heads(detector.class_maps(detector.maps(inputs))):
             scores.append(discrepancy(*map(detector.class_probabilities, logits.chunk(2, dim=-1))))
     return Choice.best(torch.stack(scores).cpu().numpy(), query.budget, len(query.pool))
 
@@ -59,9 +59,9 @@ def build(detector: DenseModel, seen: Seen) -> AnchorHead:
 
 def loss(heads: AnchorHead, detector: DenseModel, seen: Seen) -> Tensor:
     """Return the sum of both heads' losses of a batch, a scalar."""
-    both = heads(detector.class_maps(seen.maps)).chunk(2, dim=-1)
+    logits_by_head = heads(detector.class_maps(seen.maps)).chunk(2, dim=-1)
     # Both have the boxes of the detector, which have no gradient: what is learnt from is the loss of classes.
-    losses = [detector.loss(seen.predictions._replace(logits=logits), seen.targets) for logits in both]
+    losses = [detector.loss(seen.predictions._replace(logits=logits), seen.targets) for logits in logits_by_head]
     return torch.stack(losses).sum()
 
 

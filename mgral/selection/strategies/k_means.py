@@ -54,9 +54,9 @@ def middles(pool: npt.NDArray[np.float32], clusters: npt.NDArray[np.int64], budg
     np.add.at(centres, clusters, pool)
     centres /= sizes[:, None]
     squares = np.square(pool - centres[clusters]).sum(axis=1)
-    places = np.empty(len(pool), dtype=np.int64)
-    for one in range(len(sizes)):
-        members = np.flatnonzero(clusters == one)
-        places[members[np.argsort(squares[members], kind="stable")]] = np.arange(len(members))
-    rows = np.lexsort((-sizes[clusters], places))[:budget]
+    ranks = np.empty(len(pool), dtype=np.int64)
+    for number in range(len(sizes)):
+        members = np.flatnonzero(clusters == number)
+        ranks[members[np.argsort(squares[members], kind="stable")]] = np.arange(len(members))
+    rows = np.lexsort((-sizes[clusters], ranks))[:budget]
     return Choice(rows, sizes[clusters[rows]].astype(np.float64))

@@ -22,7 +22,7 @@ from mgral.selection.query import Choice, Query
 def choose(query: Query) -> Choice:
     """Choose by the sum over boxes of 1 - the probability of the most probable class, with the background as a
     class."""
-    scores = [doubt(one.distributions.double()).sum() for one in objects_of_pool(query, "least confidence")]
+    scores = [doubt(objects.distributions.double()).sum() for objects in objects_of_pool(query, "least confidence")]
     return Choice.best(torch.stack(scores).numpy(), query.budget, len(query.pool))
 
 

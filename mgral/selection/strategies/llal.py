@@ -47,8 +47,10 @@ class LossPrediction(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """Return the predicted losses of images, [B], on a scale of their own: only their order is learnt."""
-        parts = [layer(one.mean((2, 3))).relu() for layer, one in zip(self.layers, maps, strict=True)]
-        predicted: Tensor = self.output(torch.cat(parts, dim=1))
+        features = [
+            layer(feature_map.mean((2, 3))).relu() for layer, feature_map in zip(self.layers, maps, strict=True)
+        ]
+        predicted: Tensor = self.output(torch.cat(features, dim=1))
         return predicted.flatten()
 
 
@@ -57,13 +59,13 @@ class LossPrediction(nn.Module):
 def choose(query: Query) -> Choice:
     """Choose by the predicted loss."""
     detector, images, head = with_head(query)
-    predicted = [head(detector.maps(shown)) for _, shown in pool_chunks(query, detector, images, "llal")]
+    predicted = [head(detector.maps(inputs)) for _, inputs in pool_chunks(query, detector, images, "llal")]
     return Choice.best(torch.cat(predicted).cpu().numpy(), query.budget, len(query.pool))
 
 
 def build(detector: DenseModel, seen: Seen) -> LossPrediction:
     """Return the head, untrained."""
-    return LossPrediction([one.shape[1] for one in seen.maps])
+    return LossPrediction([feature_map.shape[1] for feature_map in seen.maps])
 
 
 def loss(head: LossPrediction, detector: DenseModel, seen: Seen) -> Tensor:
@@ -80,8 +82,8 @@ def image_losses(detector: DenseModel, predictions: Predictions, targets: Target
     return torch.stack(
         [
             detector.loss(
-                Predictions(*(part[i : i + 1] for part in predictions)),
-                Targets(*(part[i : i + 1] for part in targets)),
+                Predictions(*(tensor[i : i + 1] for tensor in predictions)),
+                Targets(*(tensor[i : i + 1] for tensor in targets)),
             )
             for i in images
         ]

@@ -26,7 +26,7 @@ from mgral.selection.query import Choice, Query
 @register("margin", "closeness of the two likeliest classes, summed over boxes", requires=("detections",))
 def choose(query: Query) -> Choice:
     """Choose by the sum over boxes of (1 - (p1 - p2))^2 of the two most probable classes."""
-    scores = [closeness(one.distributions.double()).sum() for one in objects_of_pool(query, "margin")]
+    scores = [closeness(objects.distributions.double()).sum() for objects in objects_of_pool(query, "margin")]
     return Choice.best(torch.stack(scores).numpy(), query.budget, len(query.pool))
 
 

@@ -52,8 +52,8 @@ def choose(query: Query) -> Choice:
     assert query.embeddings is not None
     pool, labelled = (query.embeddings.components_of(ids) for ids in (query.pool, query.labelled))
     rng = np.random.default_rng(derive_seed(query.seed, "max herding", query.cycle))
-    known = np.concatenate([pool, labelled])
-    references = known[np.sort(rng.permutation(len(known))[:REFERENCES])]
+    vectors = np.concatenate([pool, labelled])
+    references = vectors[np.sort(rng.permutation(len(vectors))[:REFERENCES])]
     with threadpool_limits(limits=1):  # threads add up in the order in which they finish
         return herd(pool, labelled, references, query.budget)
 
@@ -66,11 +66,11 @@ def herd(pool: Vectors, labelled: Vectors, references: Vectors, budget: int) -> 
         np.maximum(covered, _kernel(vectors, references).max(axis=0), out=covered)
 
     def gains(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        found = np.empty(len(rows))
+        mean_gains = np.empty(len(rows))
         for part in gen_batches(len(rows), PART):
             closer = _kernel(pool[rows[part]], references) - covered
-            found[part] = np.maximum(closer, 0, out=closer).mean(axis=1, dtype=np.float64)
-        return found
+            mean_gains[part] = np.maximum(closer, 0, out=closer).mean(axis=1, dtype=np.float64)
+        return mean_gains
 
     for start in range(0, len(labelled), PART):
         cover(labelled[start : start + PART])
@@ -78,5 +78,5 @@ def herd(pool: Vectors, labelled: Vectors, references: Vectors, budget: int) -> 
 
 
 def _kernel(first: Vectors, second: Vectors) -> Vectors:
-    found: Vectors = rbf_kernel(first, second, gamma=1 / WIDTH**2)
-    return found
+    kernel: Vectors = rbf_kernel(first, second, gamma=1 / WIDTH**2)
+    return kernel

@@ -89,8 +89,8 @@ def choose(query: Query) -> Choice:
     """Choose by the aggregated uncertainty, and some images without an object at random."""
     detector, images, head = with_head(query)
     scores = []
-    for _, shown in pool_chunks(query, detector, images, "meh_hua"):
-        maps = detector.maps(shown)
+    for _, inputs in pool_chunks(query, detector, images, "meh_hua"):
+        maps = detector.maps(inputs)
         losses = predicted_losses(head, detector.class_maps(maps))
         for anchors in anchors_of_objects(detector, detector.predict(maps), losses, query.config.evaluation):
             alphas = concentrations(anchors.distributions, anchors.losses, anchors.maps)
@@ -103,8 +103,8 @@ def build(detector: DenseModel, seen: Seen) -> AnchorHead:
     """Return the head, untrained."""
     losses, _ = matched_losses(detector, seen.predictions, seen.targets)
     # Where softplus gives the mean loss; without a box it is 1.
-    start = (losses.mean() if len(losses) else losses.new_ones(())).clamp_min(SMALLEST_LOSS).expm1().log()
-    return AnchorHead(detector.class_maps(seen.maps), detector.anchors_a_cell, start[None])
+    bias = (losses.mean() if len(losses) else losses.new_ones(())).clamp_min(SMALLEST_LOSS).expm1().log()
+    return AnchorHead(detector.class_maps(seen.maps), detector.anchors_a_cell, bias[None])
 
 
 def loss(head: AnchorHead, detector: DenseModel, seen: Seen) -> Tensor:
@@ -140,23 +140,23 @@ def anchors_of_objects(
     sizes = detector.anchors_a_map
     boxes = detector.boxes(predictions.offsets)
     starts = np.cumsum([0, *sizes[:-1]]).tolist()
-    found = []
+    anchors_by_image = []
     for image, objects in enumerate(find_boxes(detector, predictions, config)):
-        shown = objects.boxes[objects.scores > OBJECT_SCORE]
+        object_boxes = objects.boxes[objects.scores > OBJECT_SCORE]
         probabilities = detector.class_probabilities(predictions.logits[image])
         sure = probabilities.amax(1) > OBJECT_SCORE
-        rows = []
+        anchors_by_map = []
         for start, scores in zip(starts, torch.split(probabilities[:, 1:].amax(1), sizes), strict=True):
-            best = scores.topk(min(CANDIDATES, len(scores)))
-            of_map = start + best.indices
-            rows.append(of_map[sure[of_map] & (best.values[0] > OBJECT_SCORE)])
-        levels = torch.cat([torch.full_like(part, level) for level, part in enumerate(rows)])
-        candidates = torch.cat(rows)
-        place, owner = (box_iou(boxes[image, candidates], shown) > OBJECT_IOU).nonzero(as_tuple=True)
+            likeliest = scores.topk(min(CANDIDATES, len(scores)))
+            map_anchors = start + likeliest.indices
+            anchors_by_map.append(map_anchors[sure[map_anchors] & (likeliest.values[0] > OBJECT_SCORE)])
+        levels = torch.cat([torch.full_like(part, level) for level, part in enumerate(anchors_by_map)])
+        candidates = torch.cat(anchors_by_map)
+        place, owner = (box_iou(boxes[image, candidates], object_boxes) > OBJECT_IOU).nonzero(as_tuple=True)
         anchors = candidates[place]
         parts = owner, levels[place], probabilities[anchors].double(), losses[image, anchors].double()
-        found.append(Anchors(*(part.cpu() for part in parts)))
-    return found
+        anchors_by_image.append(Anchors(*(part.cpu() for part in parts)))
+    return anchors_by_image
 
 
 def concentrations(distributions: Tensor, losses: Tensor, maps: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ def choose_with_zeros(
     Those are 15 % of the budget; fewer where there are fewer, and more where too few images score above zero.
     """
     (zeros,) = np.nonzero(scores == 0)
-    wanted = min(ZERO_PERCENT * budget // 100, len(zeros))
-    best = highest(scores, min(budget - wanted, len(scores) - len(zeros)))
+    zero_count = min(ZERO_PERCENT * budget // 100, len(zeros))
+    best = highest(scores, min(budget - zero_count, len(scores) - len(zeros)))
     rows = np.concatenate([best, rng.choice(zeros, budget - len(best), replace=False)])
     return Choice(rows, scores[rows], forward_passes, undecided=all_equal(scores))

@@ -110,29 +110,29 @@ def choose(query: Query) -> Choice:
 
 def boxes_in(query: Query, image_ids: npt.NDArray[np.int64]) -> Boxes:
     """Return the boxes found in some images, one image after the other."""
-    wanted = query.config.evaluation
-    everything = wanted.model_copy(update={"nms_iou": 1.0, "max_detections": CANDIDATES})
-    unsuppressed = replace(query, config=query.config.model_copy(update={"evaluation": everything}))
+    evaluation = query.config.evaluation
+    no_suppression = evaluation.model_copy(update={"nms_iou": 1.0, "max_detections": CANDIDATES})
+    unsuppressed = replace(query, config=query.config.model_copy(update={"evaluation": no_suppression}))
     rows = query.dataset.rows(image_ids).tolist()
     counts, labels, features, right = [], [np.zeros(0, np.int64)], [np.zeros((0, 2))], [np.zeros(0, bool)]
     for row, candidates in zip(rows, objects_of(unsuppressed, image_ids, "PAL"), strict=True):
-        found, support = suppress_counting(candidates, wanted)
+        remaining, support = suppress_counting(candidates, evaluation)
         counts.append(len(support))
-        labels.append(found.labels.numpy())
-        features.append(torch.stack([found.scores.double(), support.double()], 1).numpy())
-        right.append(true_positives(found, *_truth(query, row)))
+        labels.append(remaining.labels.numpy())
+        features.append(torch.stack([remaining.scores.double(), support.double()], 1).numpy())
+        right.append(true_positives(remaining, *_truth(query, row)))
     images = np.repeat(np.arange(len(rows)), counts)
     return Boxes(images, np.concatenate(labels), np.concatenate(features), np.concatenate(right))
 
 
 def suppress_counting(candidates: Found, config: EvaluationConfig) -> tuple[Found, Tensor]:
     """Return the boxes of an image that suppression leaves, best first, and the support of each, int64 [n]."""
-    kept = batched_nms(candidates.boxes, candidates.scores, candidates.labels, config.nms_iou)
-    found = candidates.only(kept[: config.max_detections])
+    kept_rows = batched_nms(candidates.boxes, candidates.scores, candidates.labels, config.nms_iou)
+    remaining = candidates.only(kept_rows[: config.max_detections])
     # Not a number where two boxes without an area meet.
-    overlaps = box_iou(found.boxes, candidates.boxes).nan_to_num() > config.nms_iou
-    support = (overlaps & (found.labels[:, None] == candidates.labels)).sum(1)
-    return found, support.clamp_min(1)
+    overlaps = box_iou(remaining.boxes, candidates.boxes).nan_to_num() > config.nms_iou
+    support = (overlaps & (remaining.labels[:, None] == candidates.labels)).sum(1)
+    return remaining, support.clamp_min(1)
 
 
 def true_positives(found: Found, boxes: Tensor, labels: Tensor) -> npt.NDArray[np.bool_]:
@@ -160,10 +160,10 @@ def right_by_class(learnt: Boxes, asked: Boxes) -> Floats:
     shared = _regression(learnt.features, learnt.right)
     probabilities = asked.features[:, 0].copy()
     for label in np.unique(asked.labels):
-        known, here = learnt.labels == label, asked.labels == label
-        regression = _regression(learnt.features[known], learnt.right[known]) or shared
+        learnt_of_class, asked_of_class = learnt.labels == label, asked.labels == label
+        regression = _regression(learnt.features[learnt_of_class], learnt.right[learnt_of_class]) or shared
         if regression is not None:
-            probabilities[here] = regression.predict_proba(asked.features[here])[:, 1]
+            probabilities[asked_of_class] = regression.predict_proba(asked.features[asked_of_class])[:, 1]
     return probabilities
 
 

@@ -101,12 +101,12 @@ def uncertainty(found: Found, sizes: Tensor, weights: Tensor) -> Tensor:
 
 def _uncertainties(query: Query, detector: DenseModel, images: Images) -> npt.NDArray[np.float64]:
     weights = class_weights(detector.class_quality.values.double())
-    shown = images.canvas.shown(query.dataset.sizes)
+    shown_sizes = images.canvas.shown(query.dataset.sizes)
     scores = []
     for rows, inputs in pool_chunks(query, detector, images, "uncertainty"):
         boxes = find_boxes(detector, detector.predictions(inputs), query.config.evaluation)
         for row, found in zip(rows, boxes, strict=True):
-            extent, original = (found.boxes.new_tensor(size[row]) for size in (shown, query.dataset.sizes))
+            extent, original = (found.boxes.new_tensor(size[row]) for size in (shown_sizes, query.dataset.sizes))
             # What a box has beyond the image's edge, on the rest of its canvas, is no part of it.
             corners = torch.minimum(found.boxes.view(-1, 2, 2), extent)
             scores.append(uncertainty(found, (corners[:, 1] - corners[:, 0]) * original / extent, weights))
@@ -124,11 +124,11 @@ def _distances(
         class_maps = detector.class_maps(maps)
         # Levels with as many channels are a pyramid (`RetinaNet`, `SmallSSD`), whose features are meant to be alike;
         # SSD300's are layers of different depth, each of them a space of its own.
-        separate = len({m.shape[1] for m in class_maps}) > 1
+        separate = len({layer.shape[1] for layer in class_maps}) > 1
         for index, found in enumerate(find_boxes(detector, detector.predict(maps), query.config.evaluation)):
             best = Found(*(part[:MATCHED_BOXES] for part in found))
             one_hot = F.one_hot(best.labels, len(query.dataset.categories))
-            for level, boxes in boxes_of_levels(detector, [m[index] for m in class_maps], best, len(scores)):
+            for level, boxes in boxes_of_levels(detector, [layer[index] for layer in class_maps], best, len(scores)):
                 spaces.setdefault(level if separate else 0, []).append(boxes)
             scores.append(best.scores @ one_hot.to(best.scores))
     joined = [Boxes(*map(torch.cat, zip(*parts, strict=True))) for parts in spaces.values()]
@@ -147,9 +147,9 @@ def boxes_of_levels(
     height, width = detector.size
     centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / found.boxes.new_tensor([width, height]) - 1
     for level in levels.bincount().nonzero().flatten().tolist():
-        here = levels == level
-        grid = centres[here][None, None]
+        on_level = levels == level
+        grid = centres[on_level][None, None]
         sampled = F.grid_sample(class_maps[level][None], grid, padding_mode="border", align_corners=False)
         features = F.normalize(sampled[0, :, 0].t())
-        images = torch.full_like(found.labels[here], image)
-        yield level, Boxes(images, found.labels[here], found.scores[here], features)
+        images = torch.full_like(found.labels[on_level], image)
+        yield level, Boxes(images, found.labels[on_level], found.scores[on_level], features)

@@ -56,15 +56,15 @@ def choose_by_counts_per_box(query: Query) -> Choice:
 @register("class_presence", "many images of each class, most of rare classes", requires=("detections",))
 def choose_by_presence(query: Query) -> Choice:
     """Choose by gains in the sum over classes of the root of the images that show the class."""
-    shown, _ = _presence(query)
-    return _by_presence(query, shown, np.ones(len(shown)))
+    presence, _ = _presence(query)
+    return _by_presence(query, presence, np.ones(len(presence)))
 
 
 @register("class_presence_per_box", "images of rare classes, for few boxes to draw", requires=("detections",))
 def choose_by_presence_per_box(query: Query) -> Choice:
     """Choose by the same gains as `class_presence`, divided by 1 + the sum of the scores."""
-    shown, boxes = _presence(query)
-    return _by_presence(query, shown, 1 + boxes)
+    presence, boxes = _presence(query)
+    return _by_presence(query, presence, 1 + boxes)
 
 
 @register("most_objects", "the most predicted objects", requires=("counts",))
@@ -88,8 +88,8 @@ def greedy_by_roots(labelled: npt.NDArray[np.int64], brought: Float64, price: Fl
     present = labelled.astype(np.float64)
 
     def gains(rows: npt.NDArray[np.int64]) -> Float64:
-        found: Float64 = (np.sqrt(present + brought[rows]) - np.sqrt(present)).sum(axis=1) / price[rows]
-        return found
+        gain_for_price: Float64 = (np.sqrt(present + brought[rows]) - np.sqrt(present)).sum(axis=1) / price[rows]
+        return gain_for_price
 
     def add(row: int) -> None:
         present[:] += brought[row]
@@ -110,13 +110,13 @@ def _predicted(query: Query) -> Float64:
 
 def _presence(query: Query) -> tuple[Float64, Float64]:
     """Return how likely each image of the pool shows each class, float64 [n, C], and its expected boxes, [n]."""
-    shown = np.zeros((len(query.pool), len(query.dataset.categories)))
+    presence = np.zeros((len(query.pool), len(query.dataset.categories)))
     boxes = np.zeros(len(query.pool))
-    for row, found in enumerate(objects_of_pool(query, "class presence")):
-        scores = found.scores.double().numpy()
-        np.maximum.at(shown[row], found.labels.numpy(), scores)
+    for row, objects in enumerate(objects_of_pool(query, "class presence")):
+        scores = objects.scores.double().numpy()
+        np.maximum.at(presence[row], objects.labels.numpy(), scores)
         boxes[row] = scores.sum()
-    return shown, boxes
+    return presence, boxes
 
 
 def _by_presence(query: Query, shown: Float64, price: Float64) -> Choice:

@@ -72,19 +72,19 @@ def typical_of_clusters(
         Clusters of the pool, [n], and of the labelled images, [m].
     """
     count = int(max(of_pool.max(), of_labelled.max(initial=0))) + 1
-    known = np.bincount(of_labelled, minlength=count)
-    sizes = np.bincount(of_pool, minlength=count) + known
-    left = [np.flatnonzero(of_pool == one) for one in range(count)]
+    labelled_counts = np.bincount(of_labelled, minlength=count)
+    sizes = np.bincount(of_pool, minlength=count) + labelled_counts
+    remaining = [np.flatnonzero(of_pool == number) for number in range(count)]
     rows: list[int] = []
     scores: list[float] = []
     while len(rows) < budget:
-        for one in np.lexsort((-sizes, known, sizes <= SMALL)).tolist():
-            if len(left[one]) and len(rows) < budget:
-                typicalities = typicality(pool[left[one]])
+        for number in np.lexsort((-sizes, labelled_counts, sizes <= SMALL)).tolist():
+            if len(remaining[number]) and len(rows) < budget:
+                typicalities = typicality(pool[remaining[number]])
                 best = int(typicalities.argmax())
-                rows.append(int(left[one][best]))
+                rows.append(int(remaining[number][best]))
                 scores.append(float(typicalities[best]))
-                left[one] = np.delete(left[one], best)
+                remaining[number] = np.delete(remaining[number], best)
     return Choice(np.array(rows, dtype=np.int64), np.array(scores))
 
 
@@ -95,5 +95,5 @@ def typicality(vectors: Vectors) -> npt.NDArray[np.float64]:
         return np.ones(len(vectors))
     with threadpool_limits(limits=1):
         distances, _ = NearestNeighbors(n_neighbors=count + 1).fit(vectors).kneighbors(vectors)
-    found: npt.NDArray[np.float64] = 1 / (distances[:, 1:].mean(axis=1) + NEAREST)
-    return found
+    typicalities: npt.NDArray[np.float64] = 1 / (distances[:, 1:].mean(axis=1) + NEAREST)
+    return typicalities
