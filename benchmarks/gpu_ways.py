@@ -85,10 +85,10 @@ def _detector(setting: Setting, classes: int, seed: int) -> TimmSSD:
     detector = random_detector(setting.detector, classes, seed)
     assert isinstance(detector, TimmSSD)
     if find_spec(WEIGHTS):
-        from mgral.models.weights import obtain_weights, start_of  # which imports that package
+        from mgral.models.weights import fitting_weights, obtain_weights  # which imports that package
 
         state = obtain_weights(setting.detector, None, setting.folder)
-        detector.load_state_dict(detector.state_dict() | start_of(detector, state, "imagenet")[0])
+        detector.load_state_dict(detector.state_dict() | fitting_weights(detector, state, "imagenet")[0])
     return detector
 
 

@@ -27,12 +27,12 @@ def command(train: int, test: int, as_json: bool) -> None:
 def measure_groups(train: int, test: int) -> Measurements:
     """Time the comparison of all training images with each other, and with all test images."""
     rng = np.random.default_rng(0)
-    known, asked = _scenes(train, rng), _scenes(test, rng)
+    train_thumbnails, test_thumbnails = _scenes(train, rng), _scenes(test, rng)
     copies = train // 20
     noise = rng.integers(-3, 4, (copies, SIDE, SIDE))
-    known[copies : 2 * copies] = (known[:copies] + noise).clip(0, 255)
+    train_thumbnails[copies : 2 * copies] = (train_thumbnails[:copies] + noise).clip(0, 255)
     start = process_time()
-    found = find_groups(np.arange(train), known, np.arange(test), asked, NearCopiesConfig())
+    found = find_groups(np.arange(train), train_thumbnails, np.arange(test), test_thumbnails, NearCopiesConfig())
     return {
         "train": train,
         "test": test,

@@ -24,7 +24,7 @@ from mgral.evaluation.coco import score_detections
 from mgral.evaluation.detect import detect_images
 from mgral.models.build import random_detector
 from mgral.models.interface import DetectorModel
-from mgral.models.weights import obtain_weights, start_of
+from mgral.models.weights import fitting_weights, obtain_weights
 from mgral.report.results_page import markdown_table
 from mgral.training.batches import training_images
 from mgral.training.loop import train_detector
@@ -104,7 +104,7 @@ def _start(config: Config, data: ImageSet, seed: int, folder: Path) -> DetectorM
     detector = random_detector(config.detector, len(data.dataset.categories), derive_seed(seed, "weights"))
     if config.detector.weights is not None:
         state = obtain_weights(config.detector, None, folder)
-        detector.load_state_dict(detector.state_dict() | start_of(detector, state, config.detector.weights)[0])
+        detector.load_state_dict(detector.state_dict() | fitting_weights(detector, state, config.detector.weights)[0])
     return detector
 
 

@@ -63,6 +63,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def _discard(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     with suppress(OSError):
@@ -160,6 +161,7 @@ def write_reason(path: Path, reason: str) -> None:
 
 
 def _raise_reason(path: Path) -> None:
+    """Raise SparseError where a file contains the reason why there are no arrays."""
     with safe_open(path, "numpy") as content:
         metadata = content.metadata() or {}
     if REASON in metadata:

@@ -98,10 +98,10 @@ def load_record(path: Path) -> dict[str, Any] | None:
     return None if record_file is None or not record_file.exists() else parse_record(record_file)
 
 
-def parse_record(place: Path) -> dict[str, Any] | None:
+def parse_record(record_file: Path) -> dict[str, Any] | None:
     """Return the content of a record; None where it is damaged, or of an earlier version of mgral."""
     try:
-        record: dict[str, Any] = json.loads(place.read_bytes())
+        record: dict[str, Any] = json.loads(record_file.read_bytes())
         complete = all(isinstance(record[key], kind) for key, kind in RECORDED.items())
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -109,6 +109,7 @@ def parse_record(place: Path) -> dict[str, Any] | None:
 
 
 def _note(path: Path, digest: str, record: dict[str, Any] | None) -> None:
+    """Note the digest of a file that was read, with a warning where its record has another."""
     if record is not None and record["sha256"] != digest:
         warn(path, record["step"])
     READ[path] = digest

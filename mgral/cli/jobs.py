@@ -69,6 +69,6 @@ class ClientJob:
         self._watcher.join()
         self._connection.close()
 
-    def hand_on(self, to: socket.socket, call: bytes, more: Sequence[int]) -> None:
+    def hand_on(self, worker: socket.socket, call: bytes, descriptors: Sequence[int]) -> None:
         """Let another process run the command: it gets the streams, the connection and more descriptors."""
-        socket.send_fds(to, [call], [0, 1, 2, self._connection.fileno(), *more])
+        socket.send_fds(worker, [call], [0, 1, 2, self._connection.fileno(), *descriptors])

@@ -14,8 +14,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-def written(help_text: str) -> Callable[[Any], Any]:
-    """Return the option --output with what the step writes there."""
+def output_option(help_text: str) -> Callable[[Any], Any]:
+    """Return the option --output, with a help text that says what the step writes there."""
     return click.option("--output", type=FILE, required=True, help=help_text)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from mgral.cli.jobs import ClientJob
 from mgral.cli.main import THREADS
-from mgral.cli.workers import Workers, option
+from mgral.cli.workers import Workers, integer_option
 from mgral.engine.steps import STEPS
 
 WITH_TORCH = ("torch._dynamo", "torchvision", "mgral.models.build", "mgral.method.agent.network")
@@ -41,7 +41,7 @@ class JobServer(ForkingMixIn, UnixStreamServer):
         super().__init__(str(path), BaseRequestHandler)
         self._call: dict[str, Any] = {}
         self._streams: list[int] = []
-        self._own: socket.socket | None = None
+        self._worker_socket: socket.socket | None = None
 
     def service_actions(self) -> None:
         """Collect ended processes, and end with the standard input."""
@@ -61,19 +61,21 @@ class JobServer(ForkingMixIn, UnixStreamServer):
             return
         request.settimeout(None)
         _import_step(self._call["arguments"])
-        self._own = self._workers.expect() if option(self._call["arguments"], "--gpus") == 1 else None
+        self._worker_socket = (
+            self._workers.expect() if integer_option(self._call["arguments"], "--gpus") == 1 else None
+        )
         super().process_request(request, client_address)
         for stream in self._streams:
             os.close(stream)
-        if self._own:
-            self._own.close()
+        if self._worker_socket:
+            self._worker_socket.close()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Run the command, in the forked process, and send its exit code."""
         signal.signal(signal.SIGINT, signal.default_int_handler)
         job = ClientJob(request, self._streams, self._call)
-        if self._own:
-            code = self._workers.run(job, self._call, self._own)
+        if self._worker_socket:
+            code = self._workers.run(job, self._call, self._worker_socket)
         else:
             self._workers.close()
             code = job.run()

@@ -52,7 +52,7 @@ class Workers:
             connection.close()
         self._sockets.clear()
 
-    def run(self, job: ClientJob, call: dict[str, Any], own: socket.socket) -> int:
+    def run(self, job: ClientJob, call: dict[str, Any], worker_socket: socket.socket) -> int:
         """Run a job that is given a card, in this process or an idle worker, and return its exit code.
 
         It returns only where no card can be used: else the process ends here.
@@ -65,18 +65,19 @@ class Workers:
             return worker_file
 
         try:
-            shares = take(1, option(job.arguments, "--vram-mb"), claim)
+            shares = take(1, integer_option(job.arguments, "--vram-mb"), claim)
         except (InputError, StepError) as error:
             print(f"mgral: {error}", file=sys.stderr)
             return 2 if isinstance(error, InputError) else 1
         if not shares:
             return job.run()
-        for worker_file in claimed:
+        if claimed:
+            worker_file = claimed[0]  # the only one, as a single card is taken
             message = json.dumps(call | {"share": str(shares[0].path)}).encode() + b"\n"
             job.hand_on(self._sockets[int(worker_file.name.split(".")[2])], message, [shares[0].file])
             os._exit(0)
         self.close()
-        _work(job, shares[0], own, f"{self._server}.{self._last}")
+        _work(job, shares[0], worker_socket, f"{self._server}.{self._last}")
 
     def _claim(self, share: Share) -> Path | None:
         """Return the file of an idle worker of this server on a share's card, if there is one, and remove it."""
@@ -87,7 +88,7 @@ class Workers:
         return None
 
 
-def option(arguments: list[str], name: str) -> int:
+def integer_option(arguments: list[str], name: str) -> int:
     """Return the last integer that the arguments of a step give for an option; 0 without one."""
     number = 0
     for argument, following in pairwise([*arguments, ""]):
@@ -97,7 +98,7 @@ def option(arguments: list[str], name: str) -> int:
     return number
 
 
-def _work(job: ClientJob, share: Share, own: socket.socket, name: str) -> NoReturn:
+def _work(job: ClientJob, share: Share, worker_socket: socket.socket, name: str) -> NoReturn:
     """Run a job, and then those that come by a socket, each on the same card."""
     initial_state = _State()
     while True:
@@ -112,10 +113,10 @@ def _work(job: ClientJob, share: Share, own: socket.socket, name: str) -> NoRetu
         job.answer(code)
         if idle_file is None:
             os._exit(0)
-        message, files, _, _ = socket.recv_fds(own, 1, 5)
+        message, files, _, _ = socket.recv_fds(worker_socket, 1, 5)
         if not message:  # the server has ended
             os._exit(0)
-        with own.makefile() as lines:
+        with worker_socket.makefile() as lines:
             call = json.loads(message.decode() + lines.readline())
         os.close(idle_file)
         *streams, connection, file = files

@@ -80,7 +80,7 @@ def take(gpus: int, memory_mb: int, claim: Callable[[Share], Path | None] = lamb
         Called with each share before another job can take one. It returns the file of the idle worker on that card
         that will run the job, or None. Other idle workers are ended if there is no room for them any more.
     """
-    cards = _usable(gpus)
+    cards = _usable_cards(gpus)
     if not 0 < gpus <= len(cards):
         return []
     memory_mb = 0 if gpus > 1 else memory_mb
@@ -92,22 +92,24 @@ def take(gpus: int, memory_mb: int, claim: Callable[[Share], Path | None] = lamb
     with _open_queue(folder) as queue:
         while not lock(queue.fileno()):
             waiting.sleep()
-        while len(fitting := _with_room(cards, memory_mb, in_use(folder))) < gpus:
+        while len(fitting := _cards_with_room(cards, memory_mb, in_use(folder))) < gpus:
             waiting.sleep()
-        shares = [_hold(folder, card, _size(card, memory_mb)) for card in fitting[:gpus]]
+        shares = [_hold_share(folder, card, _share_memory(card, memory_mb)) for card in fitting[:gpus]]
         for share in shares:
-            _end_idle(folder, share, claim(share))
+            _end_idle_workers(folder, share, claim(share))
     return shares
 
 
 def _open_queue(folder: Path) -> TextIO:
+    """Open the file of the queue, which the caller locks."""
     try:
         return (folder / QUEUE).open("w")
     except OSError as error:
         raise StepError(f"{folder / QUEUE} cannot be written ({error.strerror}); remove it") from None
 
 
-def _usable(gpus: int) -> list[Card]:
+def _usable_cards(gpus: int) -> list[Card]:
+    """Return the cards of this machine for a job that needs so many; none where it needs none or cannot use them."""
     if not gpus or only_cpu():
         return []
     try:
@@ -116,19 +118,21 @@ def _usable(gpus: int) -> list[Card]:
         return []
 
 
-def _hold(folder: Path, card: Card, memory_mb: int) -> Share:
+def _hold_share(folder: Path, card: Card, memory_mb: int) -> Share:
+    """Make the file of a share, and lock it."""
     file, path = tempfile.mkstemp(prefix=f"{key(card)}.{memory_mb}.", dir=folder)
     fcntl.flock(file, fcntl.LOCK_EX)
     return Share(card, Path(path), file)
 
 
-def _with_room(cards: Sequence[Card], memory_mb: int, used: Counter[str]) -> list[Card]:
+def _cards_with_room(cards: Sequence[Card], memory_mb: int, used: Counter[str]) -> list[Card]:
     """Return the cards on which a job fits, the least used first."""
-    fitting = [card for card in cards if used[key(card)] + _size(card, memory_mb) <= card.memory_mb]
+    fitting = [card for card in cards if used[key(card)] + _share_memory(card, memory_mb) <= card.memory_mb]
     return sorted(fitting, key=lambda card: used[key(card)] / card.memory_mb)
 
 
-def _size(card: Card, memory_mb: int) -> int:
+def _share_memory(card: Card, memory_mb: int) -> int:
+    """Return the memory that a job takes of a card, in MiB: what it needs, or the whole card."""
     return min(memory_mb or card.memory_mb, card.memory_mb)
 
 
@@ -179,10 +183,10 @@ def idle_workers(share: Share) -> list[Path]:
     return still_locked(idle_folder(), f"{key(share.card)}.*")
 
 
-def _end_idle(folder: Path, share: Share, kept: Path | None) -> None:
+def _end_idle_workers(folder: Path, share: Share, kept_worker: Path | None) -> None:
     """End the idle workers that have no room beside the shares of a card, and wait until they have ended."""
     room = share.card.memory_mb - in_use(folder)[key(share.card)]
-    others = [path for path in idle_workers(share) if path != kept]
+    others = [path for path in idle_workers(share) if path != kept_worker]
     for path in others[room // CONTEXT_MB :]:
         file = os.open(path, os.O_RDONLY)
         if not lock(file):
@@ -205,13 +209,13 @@ def idle_folder() -> Path:
 class _Waiting:
     """Sleeps, and says once why, from the second time on."""
 
-    def __init__(self, why: str) -> None:
-        self._why, self._times = why, 0
+    def __init__(self, reason: str) -> None:
+        self._reason, self._times = reason, 0
 
     def sleep(self) -> None:
         self._times += 1
         if self._times == 2:
-            print(self._why, file=sys.stderr, flush=True)
+            print(self._reason, file=sys.stderr, flush=True)
         time.sleep(POLL_SECONDS)
 
 

@@ -33,7 +33,7 @@ def choose_device(gpus: int) -> torch.device:
     if only_cpu() or gpus == 0:
         keep_freed_memory()
         return torch.device("cpu")
-    _check(gpus)
+    _check_gpus(gpus)
     compute_deterministically()
     return torch.device("cuda")
 
@@ -50,7 +50,8 @@ def keep_freed_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES)
 
 
-def _check(gpus: int) -> None:
+def _check_gpus(gpus: int) -> None:
+    """Raise InputError where torch cannot use so many GPUs."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         usable = torch.cuda.is_available()

@@ -85,7 +85,7 @@ def run_processes(count: int, backend: str, title: str, function: Callable[..., 
             logs_specs=DefaultLogsSpecs(logs),
         )
         try:
-            return elastic_launch(launch, _work)(backend, pickle.dumps((function, arguments)))[0]
+            return elastic_launch(launch, _run_worker)(backend, pickle.dumps((function, arguments)))[0]
         except ChildFailedError as failed:
             raise _as_one_error(failed, title, count) from None
         except SignalException as stop:
@@ -93,6 +93,7 @@ def run_processes(count: int, backend: str, title: str, function: Callable[..., 
 
 
 def _as_one_error(failed: ChildFailedError, title: str, count: int) -> InputError | StepError:
+    """Return the error of the first process that failed, as it raised it, if it is one of these; else a StepError."""
     number, failure = failed.get_first_failure()
     which = f"{title}: process {number + 1} of {count}"
     if failure.exitcode < 0:
@@ -109,7 +110,8 @@ def _as_one_error(failed: ChildFailedError, title: str, count: int) -> InputErro
     return StepError(f"{which} failed: {kind}: {text}")
 
 
-def _work(backend: str, call: bytes) -> Any:
+def _run_worker(backend: str, pickled_call: bytes) -> Any:
+    """Run the pickled function in a process of its own, joined to the others, and return its result."""
     # Sent by the system when the parent dies (see torch.multiprocessing); ends a process that waits for another too.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = parent_process()
@@ -121,7 +123,7 @@ def _work(backend: str, call: bytes) -> Any:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group(backend)
     try:
-        function, arguments = pickle.loads(call)
+        function, arguments = pickle.loads(pickled_call)
         return function(*arguments)
     finally:
         dist.destroy_process_group()

@@ -61,7 +61,7 @@ def find_cards() -> list[Card]:
     try:
         pynvml.nvmlInit()
         try:
-            all_cards = [_card(handle) for handle in _visible()]
+            all_cards = [_read_card(handle) for handle in _visible()]
             supported = pynvml.nvmlSystemGetCudaDriverVersion() // 1000
         finally:
             pynvml.nvmlShutdown()
@@ -90,16 +90,18 @@ def find_cards() -> list[Card]:
     return cards
 
 
-def check_gpus(wanted: int) -> None:
+def check_gpus(gpus: int) -> None:
     """Check that this machine has so many GPUs, and a driver that torch can use; raises InputError."""
-    if only_cpu() or wanted == 0:
+    if only_cpu() or gpus == 0:
         return
     try:
         present = len(find_cards())
     except InputError as error:
-        raise InputError(f"{_asked(wanted)}, but {error}, or {_without()}") from None
-    if present < wanted:
-        raise InputError(f"{_asked(wanted)}, but this machine has {present}; lower gpu, or {_without()}")
+        raise InputError(f"{_gpus_asked_for(gpus)}, but {error}, or {_advice_without_gpu()}") from None
+    if present < gpus:
+        raise InputError(
+            f"{_gpus_asked_for(gpus)}, but this machine has {present}; lower gpu, or {_advice_without_gpu()}"
+        )
 
 
 def _visible() -> Iterator[Any]:
@@ -126,7 +128,8 @@ def _visible() -> Iterator[Any]:
         yield matching[0]
 
 
-def _card(handle: Any) -> Card:
+def _read_card(handle: Any) -> Card:
+    """Return the card of a handle of NVML."""
     import pynvml
 
     try:
@@ -146,9 +149,11 @@ def cuda_of_torch() -> str | None:
     return match[1] if match else None
 
 
-def _asked(wanted: int) -> str:
-    return f"jobs are given {wanted} GPU{'s'[: wanted > 1]} (resource gpu, by --set-resources or the profile)"
+def _gpus_asked_for(gpus: int) -> str:
+    """Return how a message begins that jobs are given so many GPUs."""
+    return f"jobs are given {gpus} GPU{'s'[: gpus > 1]} (resource gpu, by --set-resources or the profile)"
 
 
-def _without() -> str:
+def _advice_without_gpu() -> str:
+    """Return how to run without a GPU."""
     return f"run without, by gpu=0 or {DEVICE_VARIABLE}=cpu"

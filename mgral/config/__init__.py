@@ -41,7 +41,7 @@ from mgral.config.method import (
     Start,
 )
 from mgral.config.reading import read_values
-from mgral.config.section import known
+from mgral.config.section import require_set
 from mgral.config.training import (
     AugmentationConfig,
     IterationsConfig,
@@ -94,9 +94,9 @@ __all__ = [
     "download_of",
     "images_in",
     "in_words",
-    "known",
     "load_config",
     "read_values",
+    "require_set",
     "resolve_config",
     "unit_of",
 ]

@@ -21,19 +21,20 @@ class BudgetConfig(Section):
     """Images or boxes in each cycle."""
 
 
-def _form(given: Any) -> str:
-    return FORMS[isinstance(given, dict | BudgetConfig)]
+def _form_of(budget: Any) -> str:
+    """Return the name of the form in which a budget is written."""
+    return FORMS[isinstance(budget, dict | BudgetConfig)]
 
 
-def _short(given: int | BudgetConfig) -> int | BudgetConfig:
+def _simplified(budget: int | BudgetConfig) -> int | BudgetConfig:
     """Return a budget in images as a plain number, so that config.yaml has one form of it."""
-    return given.amount if isinstance(given, BudgetConfig) and given.unit == "images" else given
+    return budget.amount if isinstance(budget, BudgetConfig) and budget.unit == "images" else budget
 
 
 Budget = Annotated[
     Annotated[Count, Tag(FORMS[0])] | Annotated[BudgetConfig, Tag(FORMS[1])],
-    Discriminator(_form),
-    AfterValidator(_short),
+    Discriminator(_form_of),
+    AfterValidator(_simplified),
 ]
 """A number of images, or the `BudgetConfig` of a number of boxes."""
 

@@ -25,7 +25,8 @@ VocSplits = Annotated[
 ]
 
 
-def _compiles(pattern: str | None) -> str | None:
+def _check_pattern(pattern: str | None) -> str | None:
+    """Return a regular expression; raises ValueError where it is none."""
     try:
         re.compile(pattern or "")
     except re.error as error:
@@ -164,7 +165,9 @@ class NearCopiesConfig(Section):
     """Largest ratio of that difference to the standard deviation of the thumbnail with less contrast. It keeps flat
     pictures of different objects, such as objects on the same ground, from counting as near-copies: they differ by
     few grey levels, but vary by few too."""
-    pattern: Annotated[str | None, AfterValidator(_compiles), Field(exclude_if=lambda value: value is None)] = None
+    pattern: Annotated[str | None, AfterValidator(_check_pattern), Field(exclude_if=lambda value: value is None)] = (
+        None
+    )
     """A regular expression for the path of a picture, used in place of the thumbnails. Pictures with the
     same matched text are near-copies; if the expression has groups, only their text counts. For example,
     `(video\\d+)_frame` groups all frames of a video."""

@@ -66,6 +66,7 @@ def package_of(group: str, name: str) -> str | None:
 
 @cache
 def _code_digest(module: str) -> str:
+    """Return a digest of the code of a module's top package, 16 hexadecimal digits."""
     spec = find_spec(module.partition(".")[0])
     roots = map(Path, (spec and (spec.submodule_search_locations or [spec.origin or ""])) or ())
     digest = sha256()
@@ -84,6 +85,7 @@ def detectors() -> Mapping[str, type[DetectorConfig]]:
 
 @cache
 def _import_all() -> None:
+    """Import the modules that register detectors: the built-in ones, and plug-ins."""
     for module in iter_modules(import_module(BUILT_IN).__path__, f"{BUILT_IN}."):
         import_module(module.name)
     for point in sorted(entry_points(GROUP), key=lambda point: point.name):
@@ -111,11 +113,13 @@ def read_section(value: Any, default: str = DEFAULT_OF_SYNTHETIC) -> Any:
 
 
 def _read_by_data(value: Any, info: ValidationInfo) -> Any:
+    """Validate the section of a detector, whose default depends on the data."""
     synthetic = isinstance(info.data.get("data"), SyntheticData)
     return read_section(value, DEFAULT_OF_SYNTHETIC if synthetic else DEFAULT)
 
 
 def _read_proxy(value: Any) -> Any:
+    """Validate the section of a proxy, a detector that is trained here."""
     if isinstance(value, dict) and value.get("name") == EXTERNAL:
         raise ValueError(f"detector.proxy: {EXTERNAL} is not trained by MGRAL; choose another")
     return read_section(value)

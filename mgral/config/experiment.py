@@ -91,22 +91,24 @@ class Config(Section):
 
     @field_validator("training", mode="before")
     @classmethod
-    def _complete_training(cls, given: Any, info: ValidationInfo) -> Any:
+    def _complete_training(cls, settings: Any, info: ValidationInfo) -> Any:
         detector = info.data.get("detector")  # none where it is not valid
-        return completed(given, detector.trained.training_defaults) if detector and isinstance(given, dict) else given
+        if not detector or not isinstance(settings, dict):
+            return settings
+        return completed(settings, detector.trained.training_defaults)
 
     @field_validator("iterations", mode="before")
     @classmethod
-    def _complete_iterations(cls, given: Any, info: ValidationInfo) -> Any:
+    def _complete_iterations(cls, settings: Any, info: ValidationInfo) -> Any:
         detector = info.data.get("detector")
-        return (
-            completed(given, detector.trained.iteration_defaults) if detector and isinstance(given, dict) else given
-        )
+        if not detector or not isinstance(settings, dict):
+            return settings
+        return completed(settings, detector.trained.iteration_defaults)
 
     @field_validator("strategies", mode="before", json_schema_input_type=Given)
     @classmethod
-    def _complete_instances(cls, given: Any, info: ValidationInfo) -> Any:
-        return complete_instances(given, info.data)
+    def _complete_instances(cls, strategies: Any, info: ValidationInfo) -> Any:
+        return complete_instances(strategies, info.data)
 
     @model_validator(mode="after")
     def _detector_suffices(self) -> "Config":
@@ -211,8 +213,8 @@ class Config(Section):
             Where no strategy has this name.
         """
         registry.strategy(name)
-        common = {section: getattr(self, section) for section in OWN_SECTIONS}
-        instance = StrategyConfig.model_validate(complete_instances([name], common)[name])
+        experiment_settings = {section: getattr(self, section) for section in OWN_SECTIONS}
+        instance = StrategyConfig.model_validate(complete_instances([name], experiment_settings)[name])
         return self.model_copy(update={"strategies": {**self.strategies, name: instance}})
 
     @property
@@ -276,10 +278,10 @@ class Config(Section):
 
     def with_settings(self, kind: SharedArtefact, name: str) -> "Config":
         """Return the experiment with the settings of this name in place of its own; InputError if there are none."""
-        common = self._deciding(kind)
+        sections = self._deciding(kind)
         for candidate in (self, *map(self.for_strategy, self.strategies), *self._fidelity_settings()):
-            if settings_name(candidate._deciding(kind), common) == name:
-                return self.model_copy(update={section: getattr(candidate, section) for section in common})
+            if settings_name(candidate._deciding(kind), sections) == name:
+                return self.model_copy(update={section: getattr(candidate, section) for section in sections})
         raise InputError(
             f"--{kind} {name}: no strategy of the configuration has settings of this name; run snakemake"
         )
@@ -289,9 +291,9 @@ class Config(Section):
         owners = (strategy for strategy in self.strategies if self.name_of(kind, strategy) == name)
         return None if name == DEFAULT else next(owners, None)
 
-    def embedding_in(self, common: "Config") -> str:
-        """Return the name that this configuration's embedding settings have in the experiment `common`."""
-        return settings_name(self._deciding("embedding"), common._deciding("embedding"))
+    def embedding_in(self, experiment: "Config") -> str:
+        """Return the name that this configuration's embedding settings have in another experiment."""
+        return settings_name(self._deciding("embedding"), experiment._deciding("embedding"))
 
     @property
     def gain_jobs(self) -> list[tuple[int, int]]:
@@ -301,8 +303,8 @@ class Config(Section):
 
     def fidelity_tables(self) -> tuple[str, ...]:
         """Return the names of the tables that `snakemake fidelity` compares with true gains."""
-        common = self._deciding("table")
-        return tuple(settings_name(config._deciding("table"), common) for config in self._fidelity_settings())
+        sections = self._deciding("table")
+        return tuple(settings_name(config._deciding("table"), sections) for config in self._fidelity_settings())
 
     def _fidelity_settings(self) -> Iterator["Config"]:
         if self.fidelity.tables == "own":
@@ -373,10 +375,10 @@ def load_config(path: Path) -> Config:
     return resolve_config(read_values(path))
 
 
-def completed(given: Mapping[Any, Any], defaults: Mapping[str, Any]) -> dict[Any, Any]:
-    """Return the given settings completed by `defaults`, also within nested sections."""
-    nested = {name for name in defaults if isinstance(given.get(name), dict) and isinstance(defaults[name], Mapping)}
-    return {**defaults, **given} | {name: completed(given[name], defaults[name]) for name in nested}
+def completed(values: Mapping[Any, Any], defaults: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return the settings completed by `defaults`, also within nested sections."""
+    nested = {name for name in defaults if isinstance(values.get(name), dict) and isinstance(defaults[name], Mapping)}
+    return {**defaults, **values} | {name: completed(values[name], defaults[name]) for name in nested}
 
 
 def config_yaml(config: Config) -> bytes:

@@ -30,7 +30,8 @@ OWN_SECTIONS = {
 """Sections of the configuration that an instance may set for itself."""
 
 
-def _known(name: str) -> str:
+def _check_strategy(name: str) -> str:
+    """Return the name of a strategy; raises ValueError where none is registered by it."""
     try:
         registry.strategy(name)
     except InputError as error:
@@ -46,7 +47,7 @@ InstanceName = Annotated[
 class StrategyConfig(Section):
     """A strategy of the experiment; settings that it does not name are the experiment's."""
 
-    type: Annotated[str, AfterValidator(_known)]
+    type: Annotated[str, AfterValidator(_check_strategy)]
     """The registered strategy; by default the name of the instance."""
     embedding: EmbeddingConfig
     lut: LutConfig
@@ -72,37 +73,37 @@ Given = Literal["all"] | list[str] | dict[InstanceName, GivenStrategy | None]
 """Type of the section `strategies` in the JSON schema, which editors use."""
 
 
-def complete_instances(given: Any, common: Mapping[str, Any]) -> Any:
+def complete_instances(strategies: Any, experiment_settings: Mapping[str, Any]) -> Any:
     """Complete each instance by its type and by the experiment's settings; a list of names has no own settings.
 
     Parameters
     ----------
-    given
+    strategies
         The section `strategies` as it was read. `all` stands for all registered strategies that work with the
         detector, None for the default ones.
-    common
+    experiment_settings
         The experiment's other sections, as far as they are valid.
     """
-    if given is None or given == "all":
-        detector = common.get("detector")  # it is missing where it is not valid
+    if strategies is None or strategies == "all":
+        detector = experiment_settings.get("detector")  # it is missing where it is not valid
         suitable = [
             name
             for name, info in registry.strategies().items()
             if not isinstance(detector, DetectorConfig) or suits(detector, info)
         ]
         fourth = next(name for name in ("entropy_anchors", "entropy_sum", "core_set") if name in suitable)
-        given = suitable if given == "all" else ("mgral_greedy", "random", "sqrt_counts", fourth)
-    if isinstance(given, list | tuple):
-        if not all(isinstance(name, str) for name in given):
-            raise ValueError(f"strategies: {list(given)!r} is no list of names; see docs/strategies.md")
-        if len(set(given)) < len(given):
-            raise ValueError(f"strategies: {list(given)} repeats an entry; list each once")
-        given = {name: {} for name in given}
-    if not isinstance(given, dict):
-        raise ValueError(f"strategies: {given!r} is neither a list of names nor a mapping of names to settings")
-    if no_names := [name for name in given if not isinstance(name, str)]:
+        strategies = suitable if strategies == "all" else ("mgral_greedy", "random", "sqrt_counts", fourth)
+    if isinstance(strategies, list | tuple):
+        if not all(isinstance(name, str) for name in strategies):
+            raise ValueError(f"strategies: {list(strategies)!r} is no list of names; see docs/strategies.md")
+        if len(set(strategies)) < len(strategies):
+            raise ValueError(f"strategies: {list(strategies)} repeats an entry; list each once")
+        strategies = {name: {} for name in strategies}
+    if not isinstance(strategies, dict):
+        raise ValueError(f"strategies: {strategies!r} is neither a list of names nor a mapping of names to settings")
+    if no_names := [name for name in strategies if not isinstance(name, str)]:
         raise ValueError(f"strategies: YAML reads the names {no_names} as other than text; put them in quotes")
-    return {name: _complete(name, settings, common) for name, settings in given.items()}
+    return {name: _complete_instance(name, settings, experiment_settings) for name, settings in strategies.items()}
 
 
 def suits(detector: DetectorConfig, info: registry.StrategyInfo) -> bool:
@@ -118,7 +119,7 @@ def uses(info: registry.StrategyInfo, section: str) -> bool:
     return info.needs_tables or (section == "embedding" and "embeddings" in info.requires)
 
 
-def _complete(name: Any, settings: Any, common: Mapping[str, Section]) -> Any:
+def _complete_instance(name: Any, settings: Any, experiment_settings: Mapping[str, Section]) -> Any:
     if settings is None:
         settings = {}
     if not isinstance(settings, dict):
@@ -139,7 +140,7 @@ def _complete(name: Any, settings: Any, common: Mapping[str, Section]) -> Any:
         section_settings = settings.get(section)
         if info and section in info.settings and (section_settings is None or isinstance(section_settings, dict)):
             section_settings = {**info.settings[section], **(section_settings or {})}
-        base = common[section] if section in common else model()
+        base = experiment_settings[section] if section in experiment_settings else model()
         if section_settings is None:
             completed[section] = base
         elif isinstance(section_settings, dict):
@@ -147,26 +148,26 @@ def _complete(name: Any, settings: Any, common: Mapping[str, Section]) -> Any:
     return completed
 
 
-def differing(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+def differing(instance_settings: Mapping[str, Any], experiment_settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that are not the experiment's, nested as they are, as plain data."""
     differences: dict[str, Any] = {}
-    for key, value in own.items():
+    for key, value in instance_settings.items():
         if isinstance(value, Mapping):
-            if inner := differing(value, common[key]):
+            if inner := differing(value, experiment_settings[key]):
                 differences[key] = inner
-        elif value != common[key]:
+        elif value != experiment_settings[key]:
             differences[key] = value
     return differences
 
 
-def written_settings(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+def written_settings(instance_settings: Mapping[str, Any], experiment_settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of an instance that config.yaml must contain, so that it is read back unchanged.
 
     These are the settings that differ from the experiment's, or from those that the strategy registers.
     """
-    registered = registry.strategy(own["type"]).settings
-    sections = {name: own[name] for name in OWN_SECTIONS}
-    written = differing(sections, common)
+    registered = registry.strategy(instance_settings["type"]).settings
+    sections = {name: instance_settings[name] for name in OWN_SECTIONS}
+    written = differing(sections, experiment_settings)
     for name, settings in registered.items():
         chosen = {key: sections[name][key] for key, value in settings.items() if sections[name][key] != value}
         if chosen:
@@ -174,9 +175,9 @@ def written_settings(own: Mapping[str, Any], common: Mapping[str, Any]) -> dict[
     return written
 
 
-def settings_name(own: Mapping[str, Any], common: Mapping[str, Any]) -> str:
+def settings_name(instance_settings: Mapping[str, Any], experiment_settings: Mapping[str, Any]) -> str:
     """Return `default` for the experiment's own settings, else 8 hexadecimal digits of what differs from them."""
-    changes = differing(own, common)
+    changes = differing(instance_settings, experiment_settings)
     if not changes:
         return DEFAULT
     return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:8]

@@ -170,6 +170,7 @@ def plug_ins() -> dict[str, str]:
 
 @cache
 def _declared() -> dict[str, StrategyInfo]:
+    """Return the strategies of MGRAL and of plug-ins by name; modules are imported only where they must be."""
     built_in = {info.name: info for package in BUILT_IN for info in _of_package(package)}
     order = sorted(built_in, key=lambda name: (name not in ("mgral", "random"), name))
     declared = {name: built_in[name] for name in order}
@@ -187,6 +188,7 @@ def _declared() -> dict[str, StrategyInfo]:
 
 
 def _of_package(package: str) -> Iterator[StrategyInfo]:
+    """Yield the strategies that the modules of a package register."""
     spec = find_spec(package)
     assert spec is not None
     for folder in map(Path, spec.submodule_search_locations or ()):
@@ -195,6 +197,7 @@ def _of_package(package: str) -> Iterator[StrategyInfo]:
 
 
 def _of_module(module: str) -> list[StrategyInfo]:
+    """Return the strategies that a module registers; it is imported only if their arguments are computed."""
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise InputError(f"plug-in {module}: there is no such module; install its package again")

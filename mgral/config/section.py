@@ -43,7 +43,7 @@ class Section(BaseModel):
 Value = TypeVar("Value")
 
 
-def known(value: Value | None, key: str) -> Value:
+def require_set(value: Value | None, key: str) -> Value:
     """Return a setting; raises InputError if it is null, because it must be derived from the data first."""
     if value is None:
         raise InputError(

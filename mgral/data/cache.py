@@ -37,6 +37,13 @@ CHANGING = Finding("images change while they are read", "run the step again when
 Bytes = npt.NDArray[np.uint8]
 
 
+class PictureFile(NamedTuple):
+    """Where a picture of a project is, and what it must contain."""
+
+    path: Path
+    sha256: str
+
+
 @dataclass(frozen=True)
 class SplitFiles:
     """A split, and where its cache is written."""
@@ -48,32 +55,32 @@ class SplitFiles:
     """Pixels, uint8 [N, height, width, 3]; or packed files, uint8 [bytes], see `mgral.data.images.packed_head`."""
     thumbnails: Path | None = None
     """Grey thumbnails, uint8 [N, 24, 24]; None for none."""
-    found: Sequence[tuple[Path, str] | None] | None = None
-    """In a project: for each image its present path and the SHA-256 that it must have, or None if it is gone for
-    good; its row then stays 0. None for other data sets, whose paths follow from root and file names."""
+    picture_files: Sequence[PictureFile | None] | None = None
+    """In a project: the file of each image, or None if it is gone for good; its row then stays 0. None for other
+    data sets, whose paths follow from root and file names."""
 
     def path(self, row: int, root: Path) -> Path | None:
         """Return where the file of an image is; None for one that is gone."""
-        if self.found is None:
+        if self.picture_files is None:
             return root / self.dataset.file_names[row]
-        entry = self.found[row]
-        return entry[0] if entry else None
+        file = self.picture_files[row]
+        return file.path if file else None
 
     def read(self, row: int, path: Path) -> bytes:
         """Return the content of an image's file; raises PictureError if it is missing, unreadable or another file."""
-        name = self.dataset.file_names[row] if self.found is None else str(path)
+        name = self.dataset.file_names[row] if self.picture_files is None else str(path)
         try:
             content = read_verified(path)
         except FileNotFoundError:
-            raise PictureError(MISSING if self.found is None else LOST, name) from None
+            raise PictureError(MISSING if self.picture_files is None else LOST, name) from None
         except OSError as error:
             raise PictureError(DAMAGED, f"{name} ({error.strerror})") from None
-        if self.found and (entry := self.found[row]) and READ[path] != entry[1]:
+        if self.picture_files and (file := self.picture_files[row]) and READ[path] != file.sha256:
             raise PictureError(ALTERED, name)
         return content
 
 
-class _Done(NamedTuple):
+class _Written(NamedTuple):
     """What is known of a picture once it is written."""
 
     repairs: tuple[Finding, ...]
@@ -131,10 +138,10 @@ def cache_splits(
         for split in splits:
             partial = stack.enter_context(atomic_path(split.images))
             thumbnails = np.zeros((len(split.dataset.file_names), SIDE, SIDE), dtype=np.uint8)
-            content = _files(split, root, settings) if keep_files else _pixels(split.dataset, canvas)
+            content = _file_content(split, root, settings) if keep_files else _pixel_content(split.dataset, canvas)
             with _mapped(partial, content) as array:
                 for row, result in enumerate(_decoded(split, root, content, array, thumbnails, settings, threads)):
-                    if isinstance(result, _Done):
+                    if isinstance(result, _Written):
                         agreeing += result.sideways
                         for kind in result.repairs:
                             findings.repair(kind, split.dataset.file_names[row])
@@ -149,14 +156,14 @@ def cache_splits(
                     os.fsync(file.fileno())
         for kind, places in contradicting.items():
             for place in places:
-                findings.fault(_for_mixed(kind, agreeing), place)
+                findings.fault(_advise_on_mixed(kind, agreeing), place)
         findings.raise_faults(all_listed=IN_LOG)
         if report:
             dump_json(stack.enter_context(atomic_path(report)), findings.as_json()["repairs"])
     return findings
 
 
-def _for_mixed(kind: Finding, agreeing: int) -> Finding:
+def _advise_on_mixed(kind: Finding, agreeing: int) -> Finding:
     """Return the fault of sizes that contradict `data.exif`, with other advice where other images agree with it."""
     if not agreeing:
         return kind
@@ -176,14 +183,14 @@ def _decoded(
     thumbnails: Bytes,
     settings: PictureSettings,
     threads: int,
-) -> Iterator[_Done | PictureError]:
+) -> Iterator[_Written | PictureError]:
     """Fill both arrays, and yield for each image, in order, its repairs or its fault."""
     dataset = split.dataset
 
-    def fill(row: int) -> _Done | PictureError:
+    def fill(row: int) -> _Written | PictureError:
         name, path = dataset.file_names[row], split.path(row, root)
         if path is None:
-            return _Done((), False)
+            return _Written((), False)
         size = (int(dataset.sizes[row, 0]), int(dataset.sizes[row, 1]))
         try:
             file = split.read(row, path)
@@ -192,7 +199,7 @@ def _decoded(
         except PictureError as error:
             return error
         thumbnails[row] = thumbnail(picture.pixels)
-        return _Done(picture.repairs, picture.sideways)
+        return _Written(picture.repairs, picture.sideways)
 
     executor = ThreadPoolExecutor(threads)
     try:
@@ -202,7 +209,9 @@ def _decoded(
         executor.shutdown(cancel_futures=True)
 
 
-def _pixels(dataset: Dataset, canvas: Canvas) -> _Content:
+def _pixel_content(dataset: Dataset, canvas: Canvas) -> _Content:
+    """Return an array of the pixels of pictures on their canvas."""
+
     def put(array: Bytes, row: int, file: bytes, picture: Picture) -> None:
         array[row] = to_canvas(picture.pixels, canvas)
 
@@ -210,9 +219,10 @@ def _pixels(dataset: Dataset, canvas: Canvas) -> _Content:
     return _Content(shape, np.empty(0, np.uint8), put)
 
 
-def _files(split: SplitFiles, root: Path, settings: PictureSettings) -> _Content:
+def _file_content(split: SplitFiles, root: Path, settings: PictureSettings) -> _Content:
+    """Return an array of packed files; see `mgral.data.images.packed_head`."""
     names = split.dataset.file_names
-    lengths = np.array([_length(split.path(row, root)) for row in range(len(names))], dtype=np.int64)
+    lengths = np.array([_file_length(split.path(row, root)) for row in range(len(names))], dtype=np.int64)
     head = packed_head(lengths, settings)
 
     def put(array: Bytes, row: int, file: bytes, picture: Picture) -> None:
@@ -223,7 +233,7 @@ def _files(split: SplitFiles, root: Path, settings: PictureSettings) -> _Content
     return _Content((int(head[-1]),), head.view(np.uint8), put)
 
 
-def _length(path: Path | None) -> int:
+def _file_length(path: Path | None) -> int:
     try:
         return path.stat().st_size if path else 0
     except OSError:

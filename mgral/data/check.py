@@ -16,7 +16,7 @@ from mgral.data.records import UNKNOWN_SIZE, Annotation, Coco, Image, Split
 from mgral.errors import InputError
 
 LEAST_SIDE = 0.005
-"""Pixels below which a side of a box is none: it may become 0 in 32 bits, and has no logarithm then."""
+"""Boxes with a side below it, in pixels, count as without area: in 32 bits it may become 0, without a logarithm."""
 ROUNDING = 0.05
 """Pixels by which a box may leave its image without being counted: annotation files round to 0.01 or less."""
 
@@ -100,15 +100,15 @@ def check_splits(train: Split, test: Split, root: Path, data: DiskData, findings
     checked = []
     for split in (train, test):
         _check_images(split, root, findings)
-        checked.append(_labelled(split, data, findings))
+        checked.append(_labelled_images(split, data, findings))
     train, test = checked
-    train = _without_copies(train, test, root, data, findings)
-    train, test = (_check_boxes(_sized(split, root, data, findings), data, findings) for split in (train, test))
+    train = _leave_out_copies(train, test, root, data, findings)
+    train, test = (_check_boxes(_read_sizes(split, root, data, findings), data, findings) for split in (train, test))
     train_coco, test_coco = settle_classes(train, test, data.classes, findings)
     if not findings.faults.keys() - LOSE_NO_BOX:  # else boxes are missing that are faulty
         check_boxes_of_classes(replace(train, coco=train_coco), replace(test, coco=test_coco), data.classes, findings)
     findings.raise_faults()
-    return Checked(_in_order(train_coco), _in_order(test_coco), findings)
+    return Checked(_sorted_by_id(train_coco), _sorted_by_id(test_coco), findings)
 
 
 def with_boxes(coco: Coco) -> Coco:
@@ -117,7 +117,8 @@ def with_boxes(coco: Coco) -> Coco:
     return _with_images(coco, [image for image in coco["images"] if image["id"] in learnable])
 
 
-def _in_order(coco: Coco) -> Coco:
+def _sorted_by_id(coco: Coco) -> Coco:
+    """Sort images and annotations by id."""
     return Coco(
         images=sorted(coco["images"], key=lambda image: image["id"]),
         annotations=sorted(coco["annotations"], key=lambda annotation: annotation["id"]),
@@ -126,6 +127,7 @@ def _in_order(coco: Coco) -> Coco:
 
 
 def _with_images(coco: Coco, images: list[Image]) -> Coco:
+    """Return the data with these images and their annotations only."""
     ids = {image["id"] for image in images}
     annotations = [annotation for annotation in coco["annotations"] if annotation["image_id"] in ids]
     return Coco(images=images, annotations=annotations, categories=coco["categories"])
@@ -135,20 +137,20 @@ def _check_images(split: Split, root: Path, findings: Findings) -> None:
     images = split.coco["images"]
     if not images:
         findings.fault(NO_IMAGES, split.source)
-    for number in _repeated(image["id"] for image in images):
+    for number in _repeated_values(image["id"] for image in images):
         findings.fault(REPEATED, f"{split.source}: id {number}")
-    for name in _repeated(image["file_name"] for image in images):
+    for name in _repeated_values(image["file_name"] for image in images):
         findings.fault(REPEATED, f"{split.source}: {name}")
     for image in images:
         if not is_file(root / image["file_name"]):
             findings.fault(MISSING, f"{root / image['file_name']} (of {split.source})")
 
 
-def _repeated(values: Iterable[Hashable]) -> list[Hashable]:
+def _repeated_values(values: Iterable[Hashable]) -> list[Hashable]:
     return [value for value, times in Counter(values).items() if times > 1]
 
 
-def _labelled(split: Split, data: DiskData, findings: Findings) -> Split:
+def _labelled_images(split: Split, data: DiskData, findings: Findings) -> Split:
     """Leave out the images that nobody has labelled, or take them for images without objects."""
     images: list[Image] = []
     for image in split.coco["images"]:
@@ -163,7 +165,8 @@ def _labelled(split: Split, data: DiskData, findings: Findings) -> Split:
     return replace(split, coco=_with_images(split.coco, images))
 
 
-def _without_copies(train: Split, test: Split, root: Path, data: DiskData, findings: Findings) -> Split:
+def _leave_out_copies(train: Split, test: Split, root: Path, data: DiskData, findings: Findings) -> Split:
+    """Note training images that are test images too, and leave them out, or refuse them, as `data.copies` says."""
     copies = copies_between(train.coco["images"], test.coco["images"], root)
     test_names = {image["file_name"] for image in test.coco["images"]}
     copies |= {image["id"]: image["file_name"] for image in train.coco["images"] if image["file_name"] in test_names}
@@ -181,7 +184,7 @@ def _without_copies(train: Split, test: Split, root: Path, data: DiskData, findi
     )
 
 
-def _sized(split: Split, root: Path, data: DiskData, findings: Findings) -> Split:
+def _read_sizes(split: Split, root: Path, data: DiskData, findings: Findings) -> Split:
     """Read the sizes that the annotations lack from the headers of the pictures."""
     sized: list[Image] = []
     for image in split.coco["images"]:
@@ -194,6 +197,7 @@ def _sized(split: Split, root: Path, data: DiskData, findings: Findings) -> Spli
 
 
 def _size_on_disk(path: Path, data: DiskData, findings: Findings) -> tuple[int, int]:
+    """Return width and height by the header of a picture; `UNKNOWN_SIZE`, noted, where it cannot be read."""
     if not is_file(path):
         return UNKNOWN_SIZE
     try:
@@ -206,6 +210,7 @@ def _size_on_disk(path: Path, data: DiskData, findings: Findings) -> tuple[int, 
 
 
 def _check_boxes(split: Split, data: DiskData, findings: Findings) -> Split:
+    """Leave out or clip the boxes that are repeated or not inside their image, and note them."""
     _check_units(split, findings)
     images = {image["id"]: image for image in split.coco["images"]}
     annotations: list[Annotation] = []
@@ -241,6 +246,7 @@ def _check_boxes(split: Split, data: DiskData, findings: Findings) -> Split:
 
 
 def _check_units(split: Split, findings: Findings) -> None:
+    """Note boxes that are fractions of their image and not pixels."""
     boxes = [annotation["bbox"] for annotation in split.coco["annotations"] if any(annotation["bbox"][2:])]
     fractions = sum(map(_is_within_first_pixel, boxes))
     if fractions > SOME_FRACTIONS * len(boxes) or (boxes and all(max(w, h) < 1 for _, _, w, h in boxes)):

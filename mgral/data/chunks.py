@@ -12,7 +12,7 @@ from mgral.artefacts.files import atomic_path, dump_json, read_json, write_json
 from mgral.artefacts.integrity import CANVAS
 from mgral.config import Config, PictureSettings
 from mgral.config.canvas import Canvas
-from mgral.data.cache import SplitFiles, cache_splits
+from mgral.data.cache import PictureFile, SplitFiles, cache_splits
 from mgral.data.dataset import Dataset
 from mgral.data.findings import Finding, Findings
 from mgral.data.formats.snapshot import Picture, Snapshot, load_chunk
@@ -95,7 +95,7 @@ def cache_chunk(chunk: Path, settings: PixelSettings, output: ChunkFiles, thread
         _as_dataset(pictures),
         output.pixels,
         output.thumbnails,
-        [(path, picture.sha256) if path else None for path, picture in zip(paths, pictures, strict=True)],
+        [PictureFile(path, picture.sha256) if path else None for path, picture in zip(paths, pictures, strict=True)],
     )
     folder = output.pixels.parent
     folder.mkdir(parents=True, exist_ok=True)

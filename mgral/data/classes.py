@@ -34,7 +34,8 @@ def settle_classes(
 ) -> tuple[Coco, Coco]:
     """Give both splits one list of classes, by id, and leave out boxes of others.
 
-    These are the `declared` ones, or those that the training split lists and that a box of either split has.
+    These are the `declared` ones that a split lists or, where none are declared, those that a split lists and that a
+    box of either split has. One that the training split does not list is a fault, `NOT_IN_TRAINING`.
     """
     listed = [(c["id"], c["name"]) for split in (train, test) for c in split.coco["categories"]]
     boxes = Counter(a["category_id"] for split in (train, test) for a in split.coco["annotations"])
@@ -62,7 +63,7 @@ def settle_classes(
     for number, name in sorted(classes - train_classes):
         findings.fault(NOT_IN_TRAINING, f"{name!r} (id {number})")
     categories = [CategoryRecord(id=number, name=name) for number, name in sorted(classes)]
-    return _restricted(train.coco, categories), _restricted(test.coco, categories)
+    return _with_classes(train.coco, categories), _with_classes(test.coco, categories)
 
 
 def check_boxes_of_classes(train: Split, test: Split, declared: Sequence[str] | None, findings: Findings) -> None:
@@ -84,6 +85,7 @@ def check_boxes_of_classes(train: Split, test: Split, declared: Sequence[str] | 
 
 
 def _note_differences(categories: Iterable[tuple[int, str]], findings: Findings) -> None:
+    """Note ids that have several names, and names that have several ids."""
     names_by_id, ids_by_name = defaultdict(set), defaultdict(set)
     for number, name in categories:
         names_by_id[number].add(name)
@@ -96,7 +98,8 @@ def _note_differences(categories: Iterable[tuple[int, str]], findings: Findings)
             findings.fault(DIFFERENT, f"{name!r}: ids {', '.join(map(str, sorted(numbers)))}")
 
 
-def _restricted(coco: Coco, categories: list[CategoryRecord]) -> Coco:
+def _with_classes(coco: Coco, categories: list[CategoryRecord]) -> Coco:
+    """Return the data with these classes, and without boxes of others."""
     ids = {category["id"] for category in categories}
     annotations = [a for a in coco["annotations"] if a["category_id"] in ids]
     return Coco(images=coco["images"], annotations=annotations, categories=categories)

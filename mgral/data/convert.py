@@ -85,7 +85,9 @@ def convert(data: DataConfig, root: Path, to: FormatName, output: Path) -> Conve
     )
     with atomic_path(output) as partial:
         linked = _place_pictures(splits, names, root, partial, to)
-        lost += FORMATS[to].write(partial, {split: _renamed(coco, names[split]) for split, coco in splits.items()})
+        lost += FORMATS[to].write(
+            partial, {split: _rename_images(coco, names[split]) for split, coco in splits.items()}
+        )
         (partial / "config.yaml").write_text(_configuration(data, splits, to, output), encoding="utf-8")
     images = sum(len(coco["images"]) for coco in splits.values())
     return Conversion(images, linked, +lost, checked.findings)
@@ -105,21 +107,23 @@ def _read(data: DataConfig, root: Path) -> tuple[Checked, Splits]:
         return checked, splits
     complete = read_splits(data.model_copy(update={"unlabelled": "background"}), root)
     return checked, {
-        "train": _marked(complete.train, checked.train),
-        "test": _marked(complete.test, checked.test),
+        "train": _mark_unlabelled(complete.train, checked.train),
+        "test": _mark_unlabelled(complete.test, checked.test),
     }
 
 
-def _marked(whole: Coco, labelled: Coco) -> Coco:
+def _mark_unlabelled(complete: Coco, labelled: Coco) -> Coco:
+    """Return the complete data, in which images that are not among the labelled ones are marked."""
     labelled_ids = {image["id"] for image in labelled["images"]}
-    images = whole["images"].copy()
+    images = complete["images"].copy()
     for index, image in enumerate(images):
         if image["id"] not in labelled_ids:
             images[index] = {**image, "labelled": False}
-    return {**whole, "images": images}
+    return {**complete, "images": images}
 
 
-def _renamed(coco: Coco, names: Mapping[int, str]) -> Coco:
+def _rename_images(coco: Coco, names: Mapping[int, str]) -> Coco:
+    """Return the data with other names of the images, given by id."""
     return {**coco, "images": [{**image, "file_name": names[image["id"]]} for image in coco["images"]]}
 
 
@@ -170,6 +174,7 @@ def _names(splits: Splits, to: FormatName) -> dict[str, dict[int, str]]:
 
 
 def _lost_ids(data: DataConfig, splits: Splits, to: FormatName) -> Counter[str]:
+    """Count the ids that a format does not keep, by the sentence that says it."""
     lost: Counter[str] = Counter()
     if to == "coco":
         return lost

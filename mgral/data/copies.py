@@ -15,8 +15,8 @@ def copies_between(train: Iterable[Image], test: Iterable[Image], root: Path) ->
     Files are read only where one of each split has the same number of bytes. Files that are missing, empty or not
     readable are no copies.
     """
-    test_by_size = _by_size(test, root)
-    train_by_size = _by_size(train, root)
+    test_by_size = _group_by_size(test, root)
+    train_by_size = _group_by_size(train, root)
     copies: dict[int, str] = {}
     for size in test_by_size.keys() & train_by_size.keys():
         by_content = {_digest(root / image["file_name"]): image["file_name"] for image in test_by_size[size]}
@@ -27,7 +27,8 @@ def copies_between(train: Iterable[Image], test: Iterable[Image], root: Path) ->
     return copies
 
 
-def _by_size(images: Iterable[Image], root: Path) -> dict[int, list[Image]]:
+def _group_by_size(images: Iterable[Image], root: Path) -> dict[int, list[Image]]:
+    """Group images by the bytes of their files, without those that are missing or empty."""
     images_by_size: dict[int, list[Image]] = defaultdict(list)
     for image in images:
         path = root / image["file_name"]

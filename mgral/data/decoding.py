@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mgral.config import DeepGrey, PictureSettings
 from mgral.data.findings import Finding
-from mgral.data.headers import ERRORS, FORMATS
+from mgral.data.headers import ERRORS, FORMATS, SIDEWAYS
 from mgral.errors import InputError
 
 DAMAGED = Finding("images cannot be decoded", "replace the files, or convert them to 8-bit RGB in JPEG or PNG")
@@ -54,8 +54,6 @@ TRANSPARENT = Finding("images have transparency", "it is left out: the colours s
 CMYK = Finding("images are in CMYK", "converted to RGB without a colour profile")
 
 _ORIENTATION = ExifTags.Base.Orientation
-_SIDEWAYS = 5
-"""Orientations from here on exchange width and height."""
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -133,7 +131,7 @@ def decode(
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return _decode(image, name, annotated, settings, least_side)
     except UnidentifiedImageError:
-        raise PictureError(UNKNOWN, f"{name}{_signature(content)}") from None
+        raise PictureError(UNKNOWN, f"{name}{_named_format(content)}") from None
     except Image.DecompressionBombError as error:
         raise PictureError(TOO_LARGE, f"{name} ({str(error).split(' pixels)')[0].split('(')[-1]} pixels)") from None
     except MemoryError:
@@ -147,7 +145,7 @@ def _decode(
 ) -> Picture:
     repairs = list(_oddities(image))  # before EXIF is asked for, which loads a PNG
     orientation = _orientation(image)
-    sideways = orientation >= _SIDEWAYS
+    sideways = orientation in SIDEWAYS
     # Pillow turns TIFF upright by itself, and gives its upright size.
     turned_already = image.format == "TIFF"
     stored = image.size[::-1] if sideways and turned_already else image.size
@@ -161,7 +159,7 @@ def _decode(
         image.draft(None, (least_side, least_side))
     image.load()
     if image.mode.startswith(("I", "F")):
-        pixels, repair = _scaled(image, name, settings.deep_grey)
+        pixels, repair = _scale_to_rgb(image, name, settings.deep_grey)
         repairs.append(repair)
     else:
         pixels = image.convert("RGB")
@@ -171,6 +169,7 @@ def _decode(
 
 
 def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1, as for an upright picture, where there is none that is valid."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except ERRORS:  # EXIF that is damaged says nothing
@@ -181,6 +180,7 @@ def _orientation(image: Image.Image) -> int:
 def _refuse_size(
     name: str, annotated: tuple[int, int], stored: tuple[int, int], upright: tuple[int, int], applied: bool
 ) -> None:
+    """Raise PictureError, with other advice where the picture has the annotated size under the other `data.exif`."""
     size, other_size = (upright, stored) if applied else (stored, upright)
     turned = " upright" if applied and stored != upright else ""
     place = f"{name} is {size[0]} x {size[1]} pixels{turned}, annotated {annotated[0]} x {annotated[1]}"
@@ -201,7 +201,8 @@ def _oddities(image: Image.Image) -> Iterator[Finding]:
         yield UPPER_BITS
 
 
-def _scaled(image: Image.Image, name: str, deep_grey: DeepGrey) -> tuple[Image.Image, Finding]:
+def _scale_to_rgb(image: Image.Image, name: str, deep_grey: DeepGrey) -> tuple[Image.Image, Finding]:
+    """Scale deep grey to RGB of 8 bits, and return what is to be noted of it."""
     if deep_grey == "refuse":
         raise PictureError(DEEP, f"{name} (mode {image.mode})")
     values = np.asarray(image, dtype=np.float64)
@@ -222,7 +223,8 @@ def _to_rgb(values: npt.NDArray[np.float64], low: float, high: float) -> Image.I
     return Image.fromarray(grey).convert("RGB")
 
 
-def _signature(content: bytes) -> str:
+def _named_format(content: bytes) -> str:
+    """Return the format of a file that is not read, in brackets for a message; empty where it is not known."""
     if not content:
         return " (empty)"
     return next((f" ({kind})" for start, mark, kind in _SIGNATURES if content.startswith(mark, start)), "")

@@ -162,26 +162,26 @@ def assume_settings(config: Config) -> Config:
     return config.with_derived({"detector": detector, "iterations": derive_lengths(config.initial)._asdict()})
 
 
-def settings_lines(given: Config, full: Config, train: Dataset, labelled: npt.ArrayLike) -> list[str]:
+def settings_lines(config: Config, derived_config: Config, train: Dataset, labelled: npt.ArrayLike) -> list[str]:
     """Return what a person should see before a training, as lines: sizes, anchors, their reach, iterations.
 
     Parameters
     ----------
-    given, full
+    config, derived_config
         The experiment as it is configured, and with everything derived that is null there.
     labelled
         Ids of the initially labelled images, int64 [n].
     """
 
     def shown(section: str, key: str) -> str:
-        settings = full.detector.trained if section == "detector" else getattr(full, section)
-        value, derived = getattr(settings, key), key in given.open_keys.get(section, ())
+        settings = derived_config.detector.trained if section == "detector" else getattr(derived_config, section)
+        value, derived = getattr(settings, key), key in config.open_keys.get(section, ())
         text = ", ".join(f"{number:g}" for number in (value if isinstance(value, tuple) else [value]))
         return f"{text} ({'derived' if derived else 'set'})"
 
-    detector, boxes = full.detector.trained, relative_boxes(train, labelled)
+    detector, boxes = derived_config.detector.trained, relative_boxes(train, labelled)
     width, height = detector.image_canvas.input_size
-    size = "derived" if "width" in given.detector.open_keys else "set"
+    size = "derived" if "width" in config.detector.open_keys else "set"
     median = " x ".join(f"{side:g}" for side in np.median(train.sizes, axis=0))
     lines = [f"input size: {width} x {height} pixels ({size}; the median training image is {median})"]
     if len(boxes):

@@ -45,10 +45,10 @@ class Findings:
         """Note a repair at a place: the file, and the entry in it."""
         self.repairs.setdefault(kind, []).append(_shown(place))
 
-    def raise_faults(self, what: str = "the data set", all_listed: str = ALL_LISTED) -> None:
-        """Raise a FaultyDataError that lists all faults of something by kind, if there are any."""
+    def raise_faults(self, subject: str = "the data set", all_listed: str = ALL_LISTED) -> None:
+        """Raise a FaultyDataError that lists all faults of the subject by kind, if there are any."""
         if self.faults:
-            raise FaultyDataError(self, what, all_listed)
+            raise FaultyDataError(self, subject, all_listed)
 
     def as_json(self) -> dict[str, list[dict[str, Any]]]:
         """Return every kind with all of its places."""
@@ -58,21 +58,21 @@ class Findings:
 class FaultyDataError(InputError):
     """A data set, or something else of the user's, that cannot be used, with all that was found."""
 
-    def __init__(self, findings: Findings, what: str = "the data set", all_listed: str = ALL_LISTED) -> None:
+    def __init__(self, findings: Findings, subject: str = "the data set", all_listed: str = ALL_LISTED) -> None:
         self.findings = findings
         total = sum(map(len, findings.faults.values()))
         kinds = len(findings.faults)
-        head = f"{what} cannot be used: {total} fault{'s' * (total > 1)} of {kinds} kind{'s' * (kinds > 1)}"
+        head = f"{subject} cannot be used: {total} fault{'s' * (total > 1)} of {kinds} kind{'s' * (kinds > 1)}"
         named = NAMED if all_listed else NAMED_HERE
         super().__init__("\n".join([f"{head}; nothing is written", *described(findings.faults, all_listed, named)]))
 
 
 def described(
-    found: Mapping[Finding, list[str]], all_listed: str = ALL_LISTED, named: int | None = NAMED
+    places_by_kind: Mapping[Finding, list[str]], all_listed: str = ALL_LISTED, named: int | None = NAMED
 ) -> list[str]:
     """Return lines of text: each kind with its count and advice, and the first places of each; all, if None."""
     lines = []
-    for kind, places in found.items():
+    for kind, places in places_by_kind.items():
         lines.append(f"  {kind.title[0].upper()}{kind.title[1:]} ({len(places)}): {kind.advice}")
         lines += [f"    {place}" for place in places[:named]]
         if named is not None and len(places) > named:
@@ -87,8 +87,9 @@ def _shown(place: str) -> str:
     return place if place.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in place)
 
 
-def _listed(found: Mapping[Finding, list[str]]) -> list[dict[str, Any]]:
+def _listed(places_by_kind: Mapping[Finding, list[str]]) -> list[dict[str, Any]]:
+    """Return the kinds as JSON, each with its number and all of its places."""
     return [
         {"kind": kind.title, "advice": kind.advice, "count": len(places), "places": places}
-        for kind, places in found.items()
+        for kind, places in places_by_kind.items()
     ]

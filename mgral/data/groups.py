@@ -82,7 +82,9 @@ def load_groups(path: Path) -> Groups:
         raise InputError(f"{path} is damaged ({error!r}); delete it and run the step `groups` again") from None
 
 
-def find_groups(train: Ids, of_train: Bytes, test: Ids, of_test: Bytes, settings: NearCopiesConfig) -> Groups:
+def find_groups(
+    train: Ids, train_thumbnails: Bytes, test: Ids, test_thumbnails: Bytes, settings: NearCopiesConfig
+) -> Groups:
     """Find the near-copies among training images, and between test and training images.
 
     Two images are near-copies if their thumbnails differ, as root mean square, by at most `settings.difference` grey
@@ -92,16 +94,16 @@ def find_groups(train: Ids, of_train: Bytes, test: Ids, of_test: Bytes, settings
     ----------
     train, test
         Image ids, [N] and [M].
-    of_train, of_test
+    train_thumbnails, test_thumbnails
         Their thumbnails, uint8 [N, 24, 24] and [M, 24, 24].
     """
-    sorted_train, sorted_test = _Sorted(of_train), _Sorted(of_test)
-    labels = _components(sorted_train, settings)
-    pairs, flat = _nearest(sorted_test, sorted_train, settings)
+    sorted_train, sorted_test = _SortedThumbnails(train_thumbnails), _SortedThumbnails(test_thumbnails)
+    labels = _label_groups(sorted_train, settings)
+    pairs, flat = _find_nearest(sorted_test, sorted_train, settings)
     order = np.lexsort((train, labels))
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
     groups = [tuple(group.tolist()) for group in np.split(train[order], starts[1:]) if len(group) > 1]
-    near_copies = (NearCopy(int(test[row]), int(train[nearest]), difference) for row, nearest, difference in pairs)
+    near_copies = (NearCopy(int(test[pair.test]), int(train[pair.train]), pair.difference) for pair in pairs)
     return Groups(
         groups=tuple(sorted(groups)),
         pairs=tuple(sorted(near_copies, key=lambda pair: (pair.difference, pair.test))),
@@ -123,7 +125,7 @@ def groups_by_name(images: Ids, names: Sequence[str], pattern: str) -> tuple[tup
     return tuple(sorted(tuple(sorted(group)) for group in members.values() if len(group) > 1))
 
 
-class _Sorted:
+class _SortedThumbnails:
     """Thumbnails sorted by their means, with the means of blocks, which are compared first."""
 
     def __init__(self, thumbnails: Bytes) -> None:
@@ -140,6 +142,7 @@ class _Sorted:
         self.deviations = np.sqrt(squares / vectors.shape[1] - self.means**2)
 
     def values(self, places: npt.NDArray[np.int64]) -> Floats:
+        """Return the pixels of the thumbnails at these places, less `_GREY`, [n, D]."""
         return self.pixels[places].astype(np.float32) - _GREY
 
 
@@ -156,7 +159,7 @@ class _Chunk(NamedTuple):
     """[rows, columns]: whether they are near-copies."""
 
 
-def _components(images: _Sorted, settings: NearCopiesConfig) -> npt.NDArray[np.int64]:
+def _label_groups(images: _SortedThumbnails, settings: NearCopiesConfig) -> npt.NDArray[np.int64]:
     """Return the number of each image's group, int64 [N], in the order of the thumbnails as given."""
     labels = np.arange(len(images.order))
     for chunk in _compare(images, images, settings, labels):
@@ -171,12 +174,22 @@ def _components(images: _Sorted, settings: NearCopiesConfig) -> npt.NDArray[np.i
     return unsorted_labels
 
 
-def _nearest(asked: _Sorted, known: _Sorted, settings: NearCopiesConfig) -> tuple[list[tuple[int, int, float]], int]:
-    """Return row, nearest other row and difference of each asked image with a near-copy, and how many are flat."""
-    best = np.full(len(asked.order), np.inf)
-    nearest = np.zeros(len(asked.order), dtype=np.int64)
-    alike = np.zeros(len(asked.order), dtype=bool)
-    for chunk in _compare(asked, known, settings):
+class _NearRows(NamedTuple):
+    """As `NearCopy`, with rows in the thumbnails as given in place of image ids."""
+
+    test: int
+    train: int
+    difference: float
+
+
+def _find_nearest(
+    test: _SortedThumbnails, train: _SortedThumbnails, settings: NearCopiesConfig
+) -> tuple[list[_NearRows], int]:
+    """Return each test image that has a near-copy with the nearest, and how many are alike but too flat to tell."""
+    best = np.full(len(test.order), np.inf)
+    nearest = np.zeros(len(test.order), dtype=np.int64)
+    alike = np.zeros(len(test.order), dtype=bool)
+    for chunk in _compare(test, train, settings):
         alike[chunk.rows] |= chunk.alike.any(axis=1)
         distances = np.where(chunk.near, chunk.mean_squares, np.inf)
         closest = distances.argmin(axis=1)
@@ -186,14 +199,17 @@ def _nearest(asked: _Sorted, known: _Sorted, settings: NearCopiesConfig) -> tupl
         nearest[chunk.rows[better]] = chunk.columns[closest[better]]
     places = np.flatnonzero(np.isfinite(best))
     pairs = [
-        (int(asked.order[place]), int(known.order[nearest[place]]), round(float(np.sqrt(best[place])), 3))
+        _NearRows(int(test.order[place]), int(train.order[nearest[place]]), round(float(np.sqrt(best[place])), 3))
         for place in places
     ]
     return pairs, int(alike.sum()) - len(places)
 
 
 def _compare(
-    first: _Sorted, second: _Sorted, settings: NearCopiesConfig, labels: npt.NDArray[np.int64] | None = None
+    first: _SortedThumbnails,
+    second: _SortedThumbnails,
+    settings: NearCopiesConfig,
+    labels: npt.NDArray[np.int64] | None = None,
 ) -> Iterator[_Chunk]:
     """Yield the parts of [first, second] that contain all pairs that are alike, with their distances.
 
@@ -213,16 +229,17 @@ def _compare(
                 maybe &= (labels[places][:, None] != labels[others]) & (places[:, None] < others)
             rows, columns = places[maybe.any(axis=1)], others[maybe.any(axis=0)]
             if len(rows):
-                yield _measured(first, second, rows, columns, settings)
+                yield _measure_distances(first, second, rows, columns, settings)
 
 
-def _measured(
-    first: _Sorted,
-    second: _Sorted,
+def _measure_distances(
+    first: _SortedThumbnails,
+    second: _SortedThumbnails,
     rows: npt.NDArray[np.int64],
     columns: npt.NDArray[np.int64],
     settings: NearCopiesConfig,
 ) -> _Chunk:
+    """Compare the thumbnails at two sets of places, each with each."""
     squares = _mean_squares(first.values(rows), second.values(columns))
     contrast = np.minimum(first.deviations[rows][:, None], second.deviations[columns])
     alike = squares <= settings.difference**2

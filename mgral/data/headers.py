@@ -44,7 +44,7 @@ def picture_size(path: Path, exif: Exif = "apply") -> tuple[int, int]:
     try:
         with _any_size(), Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-            # Of TIFF, which Pillow turns upright by itself, this is the upright size.
+            # Pillow turns TIFF upright by itself: with `apply` that is done; with `ignore`, TIFF's turn is undone.
             may_swap = (exif == "apply") != (image.format == "TIFF")
             sideways = may_swap and _orientation(image, path) in SIDEWAYS
     except ERRORS as error:
@@ -54,6 +54,7 @@ def picture_size(path: Path, exif: Exif = "apply") -> tuple[int, int]:
 
 
 def _orientation(image: Image.Image, path: Path) -> object:
+    """Return the EXIF orientation, whatever is written there; None where there is none."""
     if image.format == "PNG" and "exif" not in image.info:
         # Pillow looks behind the pixels of a PNG file too, but decodes them to get there.
         with path.open("rb") as file:

@@ -25,7 +25,8 @@ FILL = (124, 116, 104)
 DECODERS = 4
 """Threads that decode a batch, and the next one while the detector is busy."""
 OFFSET = np.dtype("<i8")
-_WAYS = tuple(product(get_args(Exif), get_args(DeepGrey)))
+_SETTINGS = tuple(product(get_args(Exif), get_args(DeepGrey)))
+"""Pairs of `exif` and `deep_grey`; packed files begin with the index of theirs."""
 
 
 def to_canvas(picture: Image.Image, canvas: Canvas) -> npt.NDArray[np.uint8]:
@@ -51,8 +52,8 @@ def packed_head(lengths: npt.NDArray[np.int64], settings: PictureSettings) -> np
     The others are offsets: file n is bytes [offset n : offset n+1].
     """
     start = OFFSET.itemsize * (len(lengths) + 2)
-    way = _WAYS.index((settings.exif, settings.deep_grey))
-    return np.concatenate([[way, start], start + np.cumsum(lengths)]).astype(OFFSET)
+    settings_index = _SETTINGS.index((settings.exif, settings.deep_grey))
+    return np.concatenate([[settings_index, start], start + np.cumsum(lengths)]).astype(OFFSET)
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Images:
         """Return the canvases of some rows [n], uint8 [n, height, width, 3]; raises InputError on a damaged file."""
         if not self.encoded:
             return self.stored.read(rows) if isinstance(self.stored, Chunks) else self.stored[rows]
-        self._ahead |= {row: self._start(row) for row in rows.tolist() if row not in self._ahead}
+        self._ahead |= {row: self._start_decoding(row) for row in rows.tolist() if row not in self._ahead}
         canvases = np.stack([self._ahead[row].result() for row in rows.tolist()])
         for row in set(rows.tolist()):
             del self._ahead[row]
@@ -132,20 +133,20 @@ class Images:
     def prefetch(self, rows: npt.NDArray[np.int64]) -> None:
         """Begin to decode the rows that will be read next, in place of any that this was asked for before."""
         if self.encoded:
-            self._ahead = {row: self._ahead.get(row) or self._start(row) for row in rows.tolist()}
+            self._ahead = {row: self._ahead.get(row) or self._start_decoding(row) for row in rows.tolist()}
 
     def image(self, row: int) -> npt.NDArray[np.uint8]:
         """Return one image without the rest of its canvas, uint8 [height, width, 3]."""
         width, height = self.canvas.covered(self.sizes[row])
         return self.read(np.array([row]))[0, :height, :width]
 
-    def _start(self, row: int) -> Future[npt.NDArray[np.uint8]]:
+    def _start_decoding(self, row: int) -> Future[npt.NDArray[np.uint8]]:
         return self._decoders.submit(self._decode_row, row)
 
     def _prepare_pillow(self) -> None:
         """Let Pillow open what the cache contains without a warning: the step `cache` has checked it."""
         packed = self.stored.arrays[0] if isinstance(self.stored, Chunks) else self.stored
-        exif, deep_grey = _WAYS[int(packed[: OFFSET.itemsize].view(OFFSET)[0])]
+        exif, deep_grey = _SETTINGS[int(packed[: OFFSET.itemsize].view(OFFSET)[0])]
         self._settings = PictureSettings(exif=exif, deep_grey=deep_grey)
         mute_pillow()
         if Image.MAX_IMAGE_PIXELS is not None and len(self.sizes):
@@ -153,6 +154,7 @@ class Images:
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (largest + 1) // 2)
 
     def _decode_row(self, row: int) -> npt.NDArray[np.uint8]:
+        """Return the canvas of an image whose file is in the cache, uint8 [height, width, 3]."""
         stored, stored_row = self.stored, row
         if isinstance(stored, Chunks):
             stored, stored_row = stored.arrays[stored.files[row]], int(stored.rows[row])
@@ -188,7 +190,7 @@ def load_images(path: Path, dataset: Dataset, canvas: Canvas) -> Images:
     if path.suffix == ".json":
         return Images(_load_index(path, images, canvas), dataset.sizes, canvas)
     stored = _map_cache(path, "cache")
-    if not _belongs(stored, images, canvas):
+    if not _is_cache_of(stored, images, canvas):
         raise InputError(f"{path} does not belong to its data set; delete it and run the step `cache` again")
     return Images(stored, dataset.sizes, canvas)
 
@@ -210,6 +212,7 @@ def write_index(
 
 
 def _load_index(path: Path, images: int, canvas: Canvas) -> Chunks:
+    """Open the chunks that contain so many images of a split, as `write_index` wrote them."""
     values = read_json(path)
     try:
         paths = tuple(Path(os.path.normpath(path.parent / name)) for name in values["caches"])
@@ -222,8 +225,8 @@ def _load_index(path: Path, images: int, canvas: Canvas) -> Chunks:
     # Checked by size only: there are many, and each file's name is a digest of what it is made of.
     arrays = tuple(_map_cache(chunk_path, "pictures", large=0) for chunk_path in paths)
     for number, array in enumerate(arrays):
-        count = _held(array)
-        if count < 0 or not _belongs(array, count, canvas) or rows[files == number].max(initial=-1) >= count:
+        count = _count_images(array)
+        if count < 0 or not _is_cache_of(array, count, canvas) or rows[files == number].max(initial=-1) >= count:
             raise InputError(f"{paths[number]} is damaged; delete it and run the step `pictures` again")
     return Chunks(paths, arrays, files, rows)
 
@@ -237,7 +240,7 @@ def _map_cache(path: Path, step: str, large: int | None = None) -> npt.NDArray[n
     return stored
 
 
-def _held(stored: npt.NDArray[np.uint8]) -> int:
+def _count_images(stored: npt.NDArray[np.uint8]) -> int:
     """Return the number of images in a cached array; negative if it is no image cache."""
     if stored.ndim == 1 and stored.nbytes >= 2 * OFFSET.itemsize:
         head = int(stored.view(np.uint8)[OFFSET.itemsize : 2 * OFFSET.itemsize].view(OFFSET)[0])
@@ -245,7 +248,8 @@ def _held(stored: npt.NDArray[np.uint8]) -> int:
     return len(stored) if stored.ndim == 4 else -1
 
 
-def _belongs(stored: npt.NDArray[np.uint8], images: int, canvas: Canvas) -> bool:
+def _is_cache_of(stored: npt.NDArray[np.uint8], images: int, canvas: Canvas) -> bool:
+    """Return whether a cached array is one of so many images, on this canvas where it contains pixels."""
     if stored.dtype != np.uint8:
         return False
     if stored.ndim == 4:
@@ -253,5 +257,9 @@ def _belongs(stored: npt.NDArray[np.uint8], images: int, canvas: Canvas) -> bool
     head = OFFSET.itemsize * (images + 2)
     if stored.ndim != 1 or len(stored) < head:
         return False
-    way, *offsets = stored[:head].view(OFFSET).tolist()
-    return 0 <= way < len(_WAYS) and offsets == sorted(offsets) and (offsets[0], offsets[-1]) == (head, len(stored))
+    settings_index, *offsets = stored[:head].view(OFFSET).tolist()
+    return (
+        0 <= settings_index < len(_SETTINGS)
+        and offsets == sorted(offsets)
+        and (offsets[0], offsets[-1]) == (head, len(stored))
+    )

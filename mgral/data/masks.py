@@ -21,6 +21,7 @@ def around_mask(mask: object) -> tuple[float, float, float, float] | None:
 
 
 def _around_runs(mask: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    """Return the corners around a mask of runs, x1, y1, x2, y2; None where it is not valid."""
     from faster_coco_eval.core import mask as masks  # few files have such masks
 
     size, counts = mask.get("size"), mask.get("counts")

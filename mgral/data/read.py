@@ -90,7 +90,7 @@ def read_splits(data: DataConfig, root: Path) -> Checked:
         findings.raise_faults("the round")
         return Checked(project_round.train, project_round.test, findings, project_round.labelled)
     disk = _on_disk(data, root)
-    train, test = _read(disk, root, findings)
+    train, test = _read_format(disk, root, findings)
     if isinstance(data, SyntheticData):
         for image in (*train.coco["images"], *test.coco["images"]):
             image["labelled"] = True  # also those that were drawn without objects
@@ -105,7 +105,8 @@ def _on_disk(data: SyntheticData | DiskData, root: Path) -> DiskData:
     return CocoData(format="coco", root=str(root), strict=data.strict) if isinstance(data, SyntheticData) else data
 
 
-def _read(data: DiskData, root: Path, findings: Findings) -> tuple[Split, Split]:
+def _read_format(data: DiskData, root: Path, findings: Findings) -> tuple[Split, Split]:
+    """Read the training and the test images by the reader of their format."""
     if data.format == "coco":
         return read_coco(root, data, findings)
     if data.format == "voc":
@@ -114,7 +115,7 @@ def _read(data: DiskData, root: Path, findings: Findings) -> tuple[Split, Split]
 
 
 def read_data(config: Config, cache: Path | str) -> tuple[ImageSet, ImageSet]:
-    """Read and check a data set in COCO, VOC or YOLO format, and decode its images.
+    """Read and check a data set in COCO, VOC or YOLO format, or draw a synthetic one, and decode its images.
 
     Parameters
     ----------

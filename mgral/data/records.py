@@ -67,9 +67,9 @@ class Split:
         """Name a box in a message."""
         file = self.files.get(annotation["image_id"])
         if file:
-            return f"{file}: the box {_short(annotation['bbox'])}"
+            return f"{file}: the box {_box_text(annotation['bbox'])}"
         return f"{self.source}: annotation {annotation['id']} of image {image['file_name']}"
 
 
-def _short(box: list[float]) -> str:
+def _box_text(box: list[float]) -> str:
     return "[" + ", ".join(f"{value:g}" for value in box) + "]"

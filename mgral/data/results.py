@@ -65,11 +65,11 @@ class FoundBoxes(NamedTuple):
         rows, boxes, scores, labels, distributions = self
         return FoundBoxes(rows[chosen], boxes[chosen], scores[chosen], labels[chosen], distributions[chosen])
 
-    def above(self, score: float, most: int) -> "FoundBoxes":
-        """Return the boxes above a score, and of each image at most so many, the best."""
+    def above(self, score: float, max_boxes: int) -> "FoundBoxes":
+        """Return the boxes above a score, and of each image at most `max_boxes`, the best."""
         boxes = self.only(self.scores > score)
         before = np.searchsorted(boxes.rows, boxes.rows)  # boxes of earlier images
-        return boxes.only(np.arange(len(boxes.rows)) - before < most)
+        return boxes.only(np.arange(len(boxes.rows)) - before < max_boxes)
 
     def of_row(self, row: int) -> "FoundBoxes":
         """Return the boxes of one image."""
@@ -90,7 +90,7 @@ def read_found(
     probabilities
         Whether each result needs `probabilities`, C + 1 numbers.
     """
-    boxes = list(_checked(path, dataset, set(image_ids.tolist()), probabilities, findings))
+    boxes = list(_checked_boxes(path, dataset, set(image_ids.tolist()), probabilities, findings))
     boxes.sort(key=lambda box: (box.row, -box.score))
     width = len(dataset.categories) + 1 if probabilities else 0
     distributions = np.array([box.distribution for box in boxes], np.float64).reshape(len(boxes), width)
@@ -113,9 +113,10 @@ class _Box(NamedTuple):
     distribution: list[float]
 
 
-def _checked(
+def _checked_boxes(
     path: Path, dataset: Dataset, image_ids: set[int], probabilities: bool, findings: Findings
 ) -> Iterator[_Box]:
+    """Yield the results without a fault, clipped to their images, and note what is wrong with the others."""
     try:
         results = read_json(path)
     except InputError as error:
@@ -132,8 +133,8 @@ def _checked(
         if not isinstance(result, dict):
             findings.fault(NO_RESULT, place)
             continue
-        row = _known(result, "image_id", row_of, UNKNOWN_IMAGE, place, findings)
-        label = _known(result, "category_id", label_of, UNKNOWN_CLASS, place, findings)
+        row = _index_of_id(result, "image_id", row_of, UNKNOWN_IMAGE, place, findings)
+        label = _index_of_id(result, "category_id", label_of, UNKNOWN_CLASS, place, findings)
         score = _plain_number(result.get("score"))
         if score is None or not 0 <= score <= 1:
             findings.fault(NO_SCORE, f"{place}: score {result.get('score')!r}")
@@ -155,22 +156,25 @@ def _checked(
         findings.fault(FRACTIONS, f"{path}: {tiny} of {len(results)}")
 
 
-def _known(
-    result: dict[str, Any], key: str, known: dict[int, int], kind: Finding, place: str, findings: Findings
+def _index_of_id(
+    result: dict[str, Any], key: str, index_of: dict[int, int], kind: Finding, place: str, findings: Findings
 ) -> int | None:
+    """Return the row or the label that the id in a result stands for; None, noted, where there is no such id."""
     value = result.get(key)
     identifier = None if isinstance(value, str) else whole(value)
-    index = None if identifier is None else known.get(identifier)
+    index = None if identifier is None else index_of.get(identifier)
     if index is None:
         findings.fault(kind, f"{place}: {key} {value!r}")
     return index
 
 
 def _plain_number(value: object) -> float | None:
+    """Return a finite number; None for anything else, also for a number as text."""
     return None if isinstance(value, str) else number(value)
 
 
 def _numbers(values: object, length: int) -> list[float] | None:
+    """Return a list of so many numbers; None for anything else."""
     if not isinstance(values, list) or len(values) != length:
         return None
     numbers = [value for value in map(_plain_number, values) if value is not None]
@@ -178,11 +182,13 @@ def _numbers(values: object, length: int) -> list[float] | None:
 
 
 def _box(values: object) -> list[float] | None:
+    """Return x, y, width, height; None for anything else."""
     box = _numbers(values, 4)
     return None if box is None or min(box[2:]) < 0 else box
 
 
 def _distribution(result: dict[str, Any], length: int) -> list[float] | None:
+    """Return the probabilities of a result; None where they are not valid."""
     distribution = _numbers(result.get("probabilities"), length)
     if distribution is None or min(distribution) < 0 or abs(sum(distribution) - 1) > SUM_TOLERANCE:
         return None

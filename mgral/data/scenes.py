@@ -113,7 +113,7 @@ def draw_scene(kind: SceneKind, rng: np.random.Generator) -> Scene:
     labels += list(rng.choice(len(CLASSES), max(count - len(labels), 0), p=weights / weights.sum()))
     shapes: list[_Shape] = []
     for label in labels:
-        shape = _place(kind, int(label), background, shapes, rng)
+        shape = _draw_shape(kind, int(label), background, shapes, rng)
         if shape is not None:
             shapes.append(shape)
     camera = rng.uniform(-1.5, 1.5, 2)
@@ -140,10 +140,10 @@ def render_frame(scene: Scene, number: int, rng: np.random.Generator) -> Frame:
     return Frame(pixels, [_bounds(masks[index]) for index in shown], [scene.shapes[index].label for index in shown])
 
 
-def _place(
+def _draw_shape(
     kind: SceneKind, label: int, background: Pixels, placed: list[_Shape], rng: np.random.Generator
 ) -> _Shape | None:
-    """Find a place where the shape hides no other by much, in a few tries."""
+    """Draw a shape where it hides no other by much; return None where a few tries find no such place."""
     for _ in range(20):
         radius = float(rng.uniform(*kind.radius))
         x, y = (float(coordinate) for coordinate in rng.uniform(radius * 0.8, SIZE - radius * 0.8, 2))
@@ -226,6 +226,7 @@ def _fill(shape: _Shape, u: Pixels, v: Pixels) -> Pixels:
 
 
 def _bounds(inside: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return x, y, width and height of a mask."""
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     return (
         int(columns[0]),

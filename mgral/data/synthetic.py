@@ -74,6 +74,7 @@ def _apportion(shares: list[float], images: int) -> list[int]:
 
 
 def _write_split(seed: int, split: str, images: int, folder: Path) -> Coco:
+    """Draw the images of a split into a folder, and return their annotations."""
     coco = Coco(
         images=[],
         annotations=[],

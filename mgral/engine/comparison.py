@@ -70,10 +70,12 @@ def load_renamed(path: Path) -> Renamed:
 def compare(first: Path, second: Path, renamed: Renamed | None = None) -> FolderComparison:
     """Compare the artefacts of two folders; `renamed` says what the second calls by another name."""
     renamed = renamed or Renamed()
-    first_paths = {renamed.path(path): path for path in _artefacts(first) if not renamed.leaves_out(path)}
-    second_paths = {path for path in _artefacts(second) if not renamed.leaves_out(path)}
+    first_paths = {renamed.path(path): path for path in _artefact_paths(first) if not renamed.leaves_out(path)}
+    second_paths = {path for path in _artefact_paths(second) if not renamed.leaves_out(path)}
     common = sorted(first_paths.keys() & second_paths)
-    identical = {path for path in common if _same(first / first_paths[path], second / path, renamed.names_in(path))}
+    identical = {
+        path for path in common if _same_content(first / first_paths[path], second / path, renamed.names_in(path))
+    }
     return FolderComparison(
         [path for path in common if path in identical],
         [path for path in common if path not in identical],
@@ -81,14 +83,16 @@ def compare(first: Path, second: Path, renamed: Renamed | None = None) -> Folder
     )
 
 
-def _artefacts(folder: Path) -> Iterator[str]:
+def _artefact_paths(folder: Path) -> Iterator[str]:
+    """Yield the paths of the files that are compared, relative to the folder."""
     for path in folder.rglob("*"):
         relative = path.relative_to(folder)
         if path.is_file() and relative.parts[0] not in DIFFERING and not path.name.startswith("."):
             yield relative.as_posix()
 
 
-def _same(first: Path, second: Path, names: Mapping[str, str | None]) -> bool:
+def _same_content(first: Path, second: Path, names: Mapping[str, str | None]) -> bool:
+    """Return whether two files have the same bytes, or the same content once the first has the new names."""
     if file_hash(first) == file_hash(second):
         return True
     return bool(names) and _content(first, names) == _content(
@@ -111,6 +115,7 @@ def _content(path: Path, names: Mapping[str, str | None]) -> Any:
 
 
 def _rename(value: Any, names: Mapping[str, str | None]) -> Any:
+    """Return nested data with keys and texts replaced by their new names, and without keys that have none."""
     if isinstance(value, dict):
         remaining = {key: item for key, item in value.items() if names.get(key, key) is not None}
         return {names.get(key, key): _rename(item, names) for key, item in remaining.items()}

@@ -31,19 +31,19 @@ def explain_command(words: Sequence[str]) -> str | None:
 
     It reads it before the Snakefile, which so cannot refuse it.
     """
-    files = [Path(name) for name in _given(words, FILES)]
+    files = [Path(name) for name in _option_values(words, FILES)]
     try:
         check_configfiles(files)
         for path in files:
             read_values(path)
-        for entry in _given(words, SETTINGS):
+        for entry in _option_values(words, SETTINGS):
             _check_setting(entry)
     except InputError as error:
         return str(error)
     return None
 
 
-def _given(words: Sequence[str], options: Sequence[str]) -> list[str]:
+def _option_values(words: Sequence[str], options: Sequence[str]) -> list[str]:
     """Return what follows the last of some options of a command line, up to the next option."""
     values: list[str] = []
     for index, word in enumerate(words):

@@ -57,7 +57,7 @@ def check_image(image: str | Path) -> None:
     It must have the same plug-ins, and may have more. An image of another commit is used, with a line on standard
     error.
     """
-    program = _apptainer()
+    program = _apptainer_path()
     if program is None:
         raise InputError("--use-singularity needs Apptainer, which is not on the PATH; install it, or run without")
     if not Path(image).exists():
@@ -86,7 +86,7 @@ def check_command(detector: DetectorConfig) -> None:
     image = detector.container if isinstance(detector, ExternalConfig) else None
     if image is None:
         return
-    if _apptainer() is None:
+    if _apptainer_path() is None:
         raise InputError(
             "detector.container needs Apptainer, which is not on the PATH; install it, or leave it out to run "
             "detector.command as it is"
@@ -101,10 +101,21 @@ def shell_inside(image: str, roots: Sequence[Path], gpus: int) -> list[str]:
     folders = [Path(os.path.normpath(Path.cwd() / root)) for root in roots]
     outside_folders = [folder for folder in folders if not folder.is_relative_to(Path.cwd())]
     bind = [word for folder in outside_folders for word in ("--bind", f"{folder}:{folder}:ro")]
-    return [_apptainer() or "apptainer", "--silent", "exec", "--home", str(Path.cwd()), *nvidia, *bind, image, "sh"]
+    return [
+        _apptainer_path() or "apptainer",
+        "--silent",
+        "exec",
+        "--home",
+        str(Path.cwd()),
+        *nvidia,
+        *bind,
+        image,
+        "sh",
+    ]
 
 
-def _apptainer() -> str | None:
+def _apptainer_path() -> str | None:
+    """Return the program Apptainer, or Singularity in its place; None without either."""
     return shutil.which("apptainer") or shutil.which("singularity")
 
 
@@ -118,5 +129,5 @@ def python_inside(image: str | Path, options: str) -> list[str]:
     options
         Those of Snakemake's `--singularity-args`.
     """
-    program = _apptainer() or "apptainer"
+    program = _apptainer_path() or "apptainer"
     return [program, "--silent", "exec", "--home", str(Path.cwd()), *shlex.split(options), str(image), "python"]

@@ -21,8 +21,8 @@ from mgral.config import (
     SyntheticData,
     download_of,
     images_in,
-    known,
     registry,
+    require_set,
 )
 from mgral.data.dataset import as_dataset
 from mgral.data.derive import DERIVED, derive_settings, load_settings
@@ -216,7 +216,7 @@ def base_images(config: Config) -> int:
     """Return the images of the training batches of a base; variants that start anew have none."""
     if config.lut.start == "cold":
         return 0
-    return config.training.batch_size * known(config.iterations.base, "iterations.base")
+    return config.training.batch_size * require_set(config.iterations.base, "iterations.base")
 
 
 def variant_images(config: Config, variant: int, labelled: int) -> int:
@@ -227,15 +227,15 @@ def variant_images(config: Config, variant: int, labelled: int) -> int:
         return detector_images(config, sizes[variant]) if variant else 0
     consistent = lut.labels == "consistency" and variant > 0
     unlabelled = config.semi_supervised.batch_size if consistent else 0
-    steps = known(iterations.variant, "iterations.variant")
-    steps += known(iterations.base, "iterations.base") if lut.start == "cold" else 0
+    steps = require_set(iterations.variant, "iterations.variant")
+    steps += require_set(iterations.base, "iterations.base") if lut.start == "cold" else 0
     return steps * (config.training.batch_size + unlabelled)
 
 
-def reward_images(lut: LutConfig, labelled: int, train: int) -> int:
+def reward_images(lut: LutConfig, labelled: int, train_images: int) -> int:
     """Return on how many images a variant is measured."""
     if lut.labels == "pseudo_labels":
-        return rewards_of_pool(lut, train - labelled)
+        return rewards_of_pool(lut, train_images - labelled)
     return round(lut.reward_fraction * labelled)
 
 

@@ -33,7 +33,7 @@ A finished report outlives an attempt to renew it. `config` refuses to go on whe
 def dvc_yaml(configfile: Path) -> bytes:
     """Return the dvc.yaml of a configuration file: a stage for each job, and a plot of all curves for each score."""
     config = load_config(configfile)
-    stages = {stage_name(job): _stage(job, config, configfile) for job in sorted(plan_all(configfile), key=_place)}
+    stages = {stage_name(job): _stage(job, config, configfile) for job in sorted(plan_all(configfile), key=_sort_key)}
     text = yaml.safe_dump({"stages": stages, "plots": _plots(config)}, sort_keys=False, width=10_000)
     return (HEADER.format(configfile=configfile) + text).encode()
 
@@ -53,7 +53,7 @@ def project_yaml(configfiles: Sequence[Path]) -> bytes:
         config = load_config(configfile)
         if not isinstance(config.data, ProjectData):
             raise InputError(f"{configfile}: is no round of a project (data.format); leave out --round for others")
-        for job in sorted(plan_all(configfile), key=_place):
+        for job in sorted(plan_all(configfile), key=_sort_key):
             shared = "experiment" not in job.wildcards
             name = stage_name(job) if shared else f"{config.experiment}-{stage_name(job)}"
             stages.setdefault(name, _stage(job, config, configfile, versions=False))
@@ -79,9 +79,10 @@ def _stage(job: PlannedJob, config: Config, configfile: Path, versions: bool = T
     elif keys:
         # Read from the resolved file, which stage `config` makes: an edge between the two, as narrow as the keys.
         params.append({resolved: keys})
-    # DVC makes no folder for a log.
+    # Without its log, because DVC makes no folder for it.
+    command = job.command_without_log
     # A stage is planned without a GPU, and so takes none of a card's memory.
-    command = re.sub(r" --vram-mb \d+", "", job.command_without_log)
+    command = re.sub(r" --vram-mb \d+", "", command)
     stage: dict[str, Any] = {"cmd": command, **({"params": params} if params else {})}
     dependencies = sorted(set(job.inputs) - {resolved})
     if dependencies:
@@ -96,8 +97,8 @@ def _stage(job: PlannedJob, config: Config, configfile: Path, versions: bool = T
     return stage
 
 
-def _place(job: PlannedJob) -> list[str | int]:
-    """Sort key of a job: the numbers in its name count as numbers, so that variant 10 follows variant 9."""
+def _sort_key(job: PlannedJob) -> list[str | int]:
+    """Return the sort key of a job: numbers in its name count as numbers, so that variant 10 follows variant 9."""
     parts = re.split(r"(\d+)", stage_name(job))
     return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 

@@ -55,12 +55,13 @@ def _check_writable(folder: Path) -> None:
         raise InputError(f"the folder {folder.resolve()} cannot be written to; make it writable, or use another")
 
 
-def _check_space(folder: Path, needed: int, what: str) -> None:
+def _check_space(folder: Path, needed: int, purpose: str) -> None:
+    """Raise StepError where a disk has fewer bytes free than needed; `purpose` begins the message."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise StepError(
-            f"{what} {needed / 1e6:,.0f} MB of disk in {folder.resolve()}, and {free / 1e6:,.0f} MB are free; free "
-            "space, or ask for less"
+            f"{purpose} {needed / 1e6:,.0f} MB of disk in {folder.resolve()}, and {free / 1e6:,.0f} MB are free; "
+            "free space, or ask for less"
         )
 
 
@@ -96,33 +97,33 @@ def check_images(config: Config) -> None:
 def check_memory(config: Config, on_gpus: bool) -> None:
     """Raise InputError where settings need more memory than this machine has, naming them."""
     memory = psutil.virtual_memory().total + psutil.swap_memory().total
-    for needed, what, settings in _memory(config, on_gpus):
+    for needed, part, settings in _memory_needs(config, on_gpus):
         if needed > memory:
             raise InputError(
-                f"{what} needs more than {_gigabytes(needed)} of memory, and this machine has {_gigabytes(memory)}; "
+                f"{part} needs more than {_gigabytes(needed)} of memory, and this machine has {_gigabytes(memory)}; "
                 f"lower {settings}"
             )
 
 
-def check_card_resources(asked: Mapping[tuple[str, str], object]) -> None:
+def check_card_resources(resources: Mapping[tuple[str, str], object]) -> None:
     """Raise InputError where a resource of a step, by both names, is neither a number from 0 nor missing (None)."""
-    for (step, name), value in asked.items():
+    for (step, name), value in resources.items():
         if value is not None and not (isinstance(value, int) and value >= 0):
             raise InputError(f"--set-resources {step}:{name}={value}: it is no whole number from 0; give one")
 
 
-def check_card_memory(devices: Devices, asked: Mapping[str, int]) -> None:
+def check_card_memory(devices: Devices, memory_by_step: Mapping[str, int]) -> None:
     """Raise InputError where a step was given a GPU and takes more memory than any card has.
 
     Parameters
     ----------
     devices
         The cards of this machine.
-    asked
+    memory_by_step
         MiB that such steps take.
     """
-    if devices.cards and asked:
-        step, needed = max(asked.items(), key=lambda item: item[1])
+    if devices.cards and memory_by_step:
+        step, needed = max(memory_by_step.items(), key=lambda item: item[1])
         raise InputError(
             f"{step} was given a GPU and takes about {needed} MiB of it, and the largest has {devices.largest_mb}; "
             f"lower training.batch_size or the detector's size, raise training.accumulate, or run it without, by "
@@ -143,10 +144,10 @@ def check_disk(config: Config, results: Path) -> None:
     """
     folder = next(folder for folder in (results, *results.parents) if folder.exists())
     _check_writable(folder)
-    _check_space(folder, _disk(config, results), "the images of the experiment need")
+    _check_space(folder, _disk_bytes(config, results), "the images of the experiment need")
 
 
-def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
+def _memory_needs(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
     """Yield bytes of memory, what needs them, and the settings that it follows from."""
     detector, training = config.detector, config.training
     width, height = detector.largest_canvas.input_size
@@ -177,7 +178,7 @@ def _memory(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, str]]:
             yield projected, f"the lookup table of {name}", "reward.projections, lut.variants or lut.subset_size"
 
 
-def _disk(config: Config, results: Path) -> int:
+def _disk_bytes(config: Config, results: Path) -> int:
     """Return the bytes of the image cache and of synthetic images, as far as they are known and not there yet."""
     data, canvas = config.data, config.detector.largest_canvas
     if isinstance(data, ProjectData):

@@ -24,7 +24,7 @@ from mgral.errors import StepError
 from mgral.evaluation.detect import image_chunks
 from mgral.method.agent.batch_training import train_batch_agent
 from mgral.method.agent.training import train_agent
-from mgral.method.lut.composition import FEATURES, KINDS, Composition
+from mgral.method.lut.composition import CLUSTERS, FEATURES, Composition
 from mgral.method.lut.learned import LearnedReward
 from mgral.models.build import random_detector
 from mgral.models.interface import Targets
@@ -208,7 +208,7 @@ def _episode_seconds(config: Config, sizes: Sizes, device: str) -> float:
 def random_reward(counts: npt.NDArray[np.float32], rng: np.random.Generator) -> LearnedReward:
     """Return a regression of random weights on what images are made of, given object counts, float32 [N, C]."""
     images, classes = counts.shape
-    kinds = np.eye(KINDS, dtype=np.float32)[rng.integers(KINDS, size=images)]
+    kinds = np.eye(CLUSTERS, dtype=np.float32)[rng.integers(CLUSTERS, size=images)]
     ones = np.ones((images, 1), np.float32)
     amounts = np.concatenate([ones, np.minimum(counts, 1), counts, kinds], axis=1)
     composition = Composition(np.arange(images), amounts, classes)

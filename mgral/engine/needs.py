@@ -13,7 +13,7 @@ from mgral.engine.data_files import annotation_files, label_folders, round_data
 from mgral.errors import InputError
 from mgral.models.detectors.timm import PACKAGED, TimmConfig, backbone_fault
 
-CLOCKS = 2.0
+CLOCK_TOLERANCE = 2.0
 """Seconds that the clock of a file server may be ahead: no job ends sooner."""
 
 
@@ -77,7 +77,7 @@ def check_times(config: Config) -> None:
     """
     weights = config.detector.trained.weights_file
     files = [*annotation_files(config), *label_folders(config), *([weights] if weights else [])]
-    latest = time.time() + CLOCKS
+    latest = time.time() + CLOCK_TOLERANCE
     late = [str(file) for file in files if Path(file).exists() and Path(file).stat().st_mtime > latest]
     if late and download_of(config.data) is None:
         raise InputError(
@@ -142,6 +142,6 @@ def check_detector(config: Config) -> None:
 
 
 def _paths_made(name: str) -> list[Path]:
-    """The folder of a public data set, and what is known to be in it, relative to it."""
+    """Return the folder of a public data set, and what is known to be in it, as paths relative to it."""
     paths = [Path(folder.name, entry) for folder in DATA_SETS[name] for entry in (".", *folder.entries)]
     return list(dict.fromkeys([Path(), *paths]))

@@ -13,14 +13,14 @@ EXTRAS = ("onnx", "transformers")
 
 def constraints() -> str:
     """Return the pinned versions of all packages, a line each, as an installer's --constraints takes them."""
-    return "".join(f"{line}\n" for line in _pinned())
+    return "".join(f"{line}\n" for line in _pinned_lines())
 
 
 def other_versions() -> list[str]:
     """Return the packages that mgral names as its own and that are installed in another version than pinned."""
     pins = {
         requirement.name: str(requirement.specifier).removeprefix("==")
-        for requirement in map(Requirement, _pinned())
+        for requirement in map(Requirement, _pinned_lines())
         if _applies(requirement)
     }
     own_packages = [
@@ -40,7 +40,8 @@ def installed_version(name: str) -> str | None:
         return None
 
 
-def _pinned() -> list[str]:
+def _pinned_lines() -> list[str]:
+    """Return the lines `PACKAGE==VERSION` of the lock file, without hashes and comments."""
     lines = PINS.read_text(encoding="utf-8").splitlines()
     return [line.removesuffix("\\").strip() for line in lines if line and not line[0].isspace() and line[0] != "#"]
 

@@ -88,6 +88,7 @@ def plan_jobs(
 
 
 def _job_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields of the `PlannedJob` that a log record announces."""
     fields = vars(record)
     resources = {name: value for name, value in fields["resources"].items() if isinstance(value, int | float | str)}
     job = PlannedJob(

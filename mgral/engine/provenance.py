@@ -50,9 +50,9 @@ def recorded(step: str, callback: Callable[..., None]) -> Callable[..., None]:
             path: integrity.record_path(path) for path in paths if path in integrity.WRITTEN and path.exists()
         }
         records = {path: record_path for path, record_path in record_paths.items() if record_path is not None}
-        common = _made(step, arguments) if records else {}
+        common = _common_record(step, arguments) if records else {}
         for path, record_path in records.items():
-            write_json(record_path, _of_file(path) | common | cost)
+            write_json(record_path, _file_record(path) | common | cost)
 
     return run
 
@@ -70,16 +70,17 @@ def begin_anew() -> None:
 
 
 def _processor_seconds() -> float:
-    return sum(usage.ru_utime + usage.ru_stime for usage in _used())
+    return sum(usage.ru_utime + usage.ru_stime for usage in _resource_usages())
 
 
-def _used() -> list[resource.struct_rusage]:
+def _resource_usages() -> list[resource.struct_rusage]:
+    """Return what this process has used, and what its ended children have."""
     return [resource.getrusage(process) for process in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 
 
 def _cost(started: float) -> dict[str, float]:
     """Return what this process and its ended children took since a time of `perf_counter`."""
-    usages = _used()
+    usages = _resource_usages()
     unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kB elsewhere
     return {
         "wall_seconds": round(perf_counter() - started, 3),
@@ -97,7 +98,8 @@ def _paths(values: Iterable[Any]) -> Iterator[Path]:
             yield from _paths(value)
 
 
-def _of_file(path: Path) -> dict[str, Any]:
+def _file_record(path: Path) -> dict[str, Any]:
+    """Return what the record of an output has of its own: hash, size, and the experiment's folder."""
     return {
         "sha256": integrity.content_hash(path),
         "bytes": sum(file.stat().st_size for file in integrity.files_of(path)),
@@ -105,12 +107,12 @@ def _of_file(path: Path) -> dict[str, Any]:
     }
 
 
-def _made(step: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _common_record(step: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the records of all outputs of a job have in common."""
     path = arguments.get("config_path")
     return {
         "step": step,
-        "arguments": {name: _plain(value) for name, value in arguments.items() if value is not None},
+        "arguments": {name: _as_json(value) for name, value in arguments.items() if value is not None},
         "settings": settings_read(step, arguments, load_config(path) if path else None),
         "inputs": dict(_inputs()),
         "commit": commit(),
@@ -120,9 +122,10 @@ def _made(step: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
+    """Return an argument as JSON can have it: paths as text, tuples as lists."""
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_as_json(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 
@@ -151,6 +154,10 @@ def _names(arguments: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _inputs() -> Iterator[tuple[str, str]]:
+    """Yield the path and the hash of each file that the step read.
+
+    Of a folder of which it read `LISTED` files or more, yield one entry: their number, and one hash of their hashes.
+    """
     folders: dict[Path, list[Path]] = defaultdict(list)
     for path in sorted(integrity.READ):
         folders[path.parent].append(path)

@@ -83,12 +83,12 @@ def call_snakemake(words: Sequence[str], folder: Path = Path()) -> int:
         Where Snakemake runs in the folder already.
     """
     files = ["--snakefile", str(snakefile()), "--workflow-profile", str(own_profile("default"))]
-    with _only_one(folder) as lock:
+    with _folder_lock(folder) as lock:
         lock_files = [] if lock is None else [lock]
         # With -P no file of the folder is taken for a module of Python's, such as a random.py.
         command = [sys.executable, "-P", "-m", "snakemake", *files, *(["--nolock"] if lock_files else [])]
         command += _with_own_profiles(words, folder)
-        with _waiting() as pass_on, subprocess.Popen(command, cwd=folder, pass_fds=lock_files) as process:
+        with _passing_signals_on() as pass_on, subprocess.Popen(command, cwd=folder, pass_fds=lock_files) as process:
             pass_on(process)
             return process.wait()
 
@@ -116,7 +116,7 @@ def _is_known(name: str, folder: Path) -> bool:
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[int | None]:
+def _folder_lock(folder: Path) -> Iterator[int | None]:
     """Hold a lock on a folder, which a Snakemake with the same file open holds on after the end of this process.
 
     It takes the place of Snakemake's own lock, which stays where Snakemake is killed, and then refuses the next run.
@@ -144,7 +144,7 @@ def _only_one(folder: Path) -> Iterator[int | None]:
 
 
 @contextmanager
-def _waiting() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+def _passing_signals_on() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
     """Leave SIGINT to another process, and pass SIGTERM on to the one that is given to what this yields."""
     processes: list[subprocess.Popen[bytes]] = []
     asked = False

@@ -30,44 +30,50 @@ def schedule(jobs: Sequence[PlannedJob], lengths: Sequence[float], at_once: int)
     at_once
         Places, at least 1.
     """
-    before = _before(jobs)
-    after: list[list[int]] = [[] for _ in jobs]
-    for job, needed in enumerate(before):
-        for needed_job in needed:
-            after[needed_job].append(job)
-    chains = _chains(after, lengths, before)
-    waiting = [len(needed) for needed in before]
-    ready = [(-chains[job], job) for job, count in enumerate(waiting) if not count]
+    needed_by_job = _needed_by_job(jobs)
+    followers: list[list[int]] = [[] for _ in jobs]
+    for index, needed in enumerate(needed_by_job):
+        for needed_index in needed:
+            followers[needed_index].append(index)
+    chains = _longest_chains(followers, lengths, needed_by_job)
+    waiting = [len(needed) for needed in needed_by_job]
+    ready = [(-chains[index], index) for index, count in enumerate(waiting) if not count]
     heapq.heapify(ready)
     running: list[tuple[float, int]] = []
     now = 0.0
     while ready or running:
         while ready and len(running) < at_once:
-            job = heapq.heappop(ready)[1]
-            heapq.heappush(running, (now + lengths[job], job))
+            index = heapq.heappop(ready)[1]
+            heapq.heappush(running, (now + lengths[index], index))
         now, ended = heapq.heappop(running)
-        for job in after[ended]:
-            waiting[job] -= 1
-            if not waiting[job]:
-                heapq.heappush(ready, (-chains[job], job))
+        for index in followers[ended]:
+            waiting[index] -= 1
+            if not waiting[index]:
+                heapq.heappush(ready, (-chains[index], index))
     return Duration(now, max(chains, default=0.0))
 
 
-def _before(jobs: Sequence[PlannedJob]) -> list[set[int]]:
-    makers: Mapping[str, int] = {path: job for job, planned_job in enumerate(jobs) for path in planned_job.outputs}
-    return [{makers[path] for path in planned_job.inputs if path in makers} for planned_job in jobs]
+def _needed_by_job(jobs: Sequence[PlannedJob]) -> list[set[int]]:
+    """Return the indices of the jobs that each job waits for, [jobs]: those that make its inputs."""
+    makers: Mapping[str, int] = {path: index for index, job in enumerate(jobs) for path in job.outputs}
+    return [{makers[path] for path in job.inputs if path in makers} for job in jobs]
 
 
-def _chains(after: Sequence[Sequence[int]], lengths: Sequence[float], before: Sequence[set[int]]) -> list[float]:
-    """Return of each job the longest sum of lengths from its start to the end of all, [jobs]."""
-    waiting = [len(following) for following in after]
-    ends = [job for job, count in enumerate(waiting) if not count]
+def _longest_chains(
+    followers: Sequence[Sequence[int]], lengths: Sequence[float], needed: Sequence[set[int]]
+) -> list[float]:
+    """Return of each job the longest sum of lengths from its start to the end of all, [jobs].
+
+    `followers` and `needed` are the indices of the jobs that wait for each job, and of those that it waits for.
+    """
+    waiting = [len(indices) for indices in followers]
+    ends = [index for index, count in enumerate(waiting) if not count]
     chains = list(lengths)
     while ends:
-        job = ends.pop()
-        chains[job] = lengths[job] + max((chains[following] for following in after[job]), default=0.0)
-        for earlier_job in before[job]:
-            waiting[earlier_job] -= 1
-            if not waiting[earlier_job]:
-                ends.append(earlier_job)
+        index = ends.pop()
+        chains[index] = lengths[index] + max((chains[follower] for follower in followers[index]), default=0.0)
+        for needed_index in needed[index]:
+            waiting[needed_index] -= 1
+            if not waiting[needed_index]:
+                ends.append(needed_index)
     return chains

@@ -53,12 +53,15 @@ def verify(folder: Path) -> tuple[int, list[Fault]]:
     record_paths = sorted(records.rglob("*.json"))
     if not record_paths:
         raise InputError(f"{records} contains no records of how the artefacts were made, so nothing can be compared")
-    compared = (_verify(folder, path.relative_to(records).with_suffix(""), config, digest) for path in record_paths)
+    compared = (
+        _verify_artefact(folder, path.relative_to(records).with_suffix(""), config, digest) for path in record_paths
+    )
     faults = [fault for fault in compared if fault.problems]
     return len(record_paths), sorted(faults, key=lambda fault: fault.problems[0].startswith("was made"))
 
 
-def _verify(folder: Path, artefact: Path, config: Config | None, digest: Callable[[Path], str]) -> Fault:
+def _verify_artefact(folder: Path, artefact: Path, config: Config | None, digest: Callable[[Path], str]) -> Fault:
+    """Compare an artefact with its record; return what is wrong, a fault without problems where all is right."""
     record = integrity.parse_record(folder / integrity.RECORDS / f"{artefact}.json")
     if record is None:
         return Fault(artefact.as_posix(), ("its record is damaged, or of an earlier version of mgral",), {})
@@ -78,7 +81,7 @@ def _problems(
     if settings is not None and settings != record["settings"]:
         yield "was made with other settings than config.yaml has now, or by another version of its step"
     for name, expected in record["inputs"].items():
-        input_path = _input(name, record, folder)
+        input_path = _input_path(name, record, folder)
         if input_path.exists() and digest(input_path) != expected:
             yield f"was made from other content of {name} than the present content"
 
@@ -97,7 +100,7 @@ def up_to_date(path: Path, config: Config) -> bool:
         inputs = {Path(name): digest for name, digest in record["inputs"].items()}
         unchanged = path.exists() and record["settings"] == _settings_now(record, config)
         return unchanged and all(
-            _is_of(input_path, digest) and holds(input_path) for input_path, digest in inputs.items()
+            _has_content(input_path, digest) and holds(input_path) for input_path, digest in inputs.items()
         )
 
     return holds(path)
@@ -115,13 +118,13 @@ def _settings_now(record: Mapping[str, Any], config: Config | None) -> Any:
         return None
 
 
-def _input(name: str, record: Mapping[str, Any], folder: Path) -> Path:
+def _input_path(name: str, record: Mapping[str, Any], folder: Path) -> Path:
     """Return where an input is now: of the experiment's own, in its folder, which may have moved since."""
     path = Path(name)
     return folder / path.relative_to(record["folder"]) if path.is_relative_to(record["folder"]) else path
 
 
-def _is_of(path: Path, digest: str) -> bool:
+def _has_content(path: Path, digest: str) -> bool:
     """Return whether the record of an input, if it has one, is of the content that was read."""
     record = integrity.load_record(path)
     return record is None or bool(record["sha256"] == digest)

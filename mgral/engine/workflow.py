@@ -83,11 +83,12 @@ def snakemake_command(files: Sequence[Path], overrides: Mapping[str, Any], targe
     if names != ["params.yaml"]:
         words += ["--configfile", *names]
     if overrides:
-        words += ["--config", *(f"{key}={_plain(value)}" for key, value in overrides.items())]
+        words += ["--config", *(f"{key}={_value_text(value)}" for key, value in overrides.items())]
     return shlex.join(words)
 
 
-def _plain(value: Any) -> str:
+def _value_text(value: Any) -> str:
+    """Return a value as it is written after `--config KEY=`."""
     return value if isinstance(value, str) else json.dumps(_typed(value))
 
 
@@ -208,6 +209,7 @@ def _setting(config: Config, key: str) -> Any:
 
 
 def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested values with changes on top, merged key by key."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
@@ -216,7 +218,10 @@ def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def _typed(value: Any) -> Any:
-    """Snakemake hands on the values inside of `--config "section={key: value}"` as text: give them their types."""
+    """Return a value of `--config` whose texts, also those inside it, are read as numbers or as YAML.
+
+    Snakemake hands on the values inside of `--config "section={key: value}"` as text.
+    """
     if isinstance(value, dict):
         return {key: _typed(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -25,18 +25,19 @@ def agreement(first: Iterable[Mapping[str, Any]], second: Iterable[Mapping[str, 
     first, second
         COCO results of the same images, without boxes that are not to be trusted.
     """
-    ours, theirs = _grouped(first), _grouped(second)
-    boxes = sum(map(len, ours.values())) + sum(map(len, theirs.values()))
+    first_boxes, second_boxes = _boxes_by_image_and_class(first), _boxes_by_image_and_class(second)
+    boxes = sum(map(len, first_boxes.values())) + sum(map(len, second_boxes.values()))
     pairs = 0
-    for key in sorted(ours.keys() & theirs.keys()):
-        ious = overlaps(np.array(ours[key], dtype=np.float64), np.array(theirs[key], dtype=np.float64))
+    for key in sorted(first_boxes.keys() & second_boxes.keys()):
+        ious = overlaps(np.array(first_boxes[key], dtype=np.float64), np.array(second_boxes[key], dtype=np.float64))
         ious[ious < OVERLAP] = 0
         pairs += int((ious[linear_sum_assignment(ious, maximize=True)] > 0).sum())
     return 2 * pairs / boxes if boxes else None
 
 
-def _grouped(found: Iterable[Mapping[str, Any]]) -> dict[tuple[int, int], list[list[float]]]:
+def _boxes_by_image_and_class(detections: Iterable[Mapping[str, Any]]) -> dict[tuple[int, int], list[list[float]]]:
+    """Return the boxes, x, y, width, height, by the ids of their image and class."""
     boxes = defaultdict(list)
-    for detection in found:
+    for detection in detections:
         boxes[detection["image_id"], detection["category_id"]].append(detection["bbox"])
     return boxes

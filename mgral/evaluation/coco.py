@@ -14,9 +14,9 @@ CURVE_SCORES = {"map": "mAP@[.5:.95]", "ap50": "AP50"}
 """Scores that curves are drawn of, and their titles."""
 
 
-def run_faster_coco_eval(truth: dict[str, Any], found: dict[str, Any]) -> COCOeval_faster:
+def run_faster_coco_eval(truth: dict[str, Any], detections: dict[str, Any]) -> COCOeval_faster:
     """Evaluate detections, given as annotations of the same COCO data set."""
-    evaluation = COCOeval_faster(COCO(truth), COCO(found), "bbox")
+    evaluation = COCOeval_faster(COCO(truth), COCO(detections), "bbox")
     evaluation.run()
     return evaluation
 

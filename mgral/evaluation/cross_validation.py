@@ -62,7 +62,7 @@ def as_units(images: npt.NDArray[np.int64], groups: Iterable[Sequence[int]]) -> 
 
 
 def score_held_out(
-    truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]], units: Sequence[Sequence[int]]
+    truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], units: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
     """Score what detectors found in images that they have not learnt, all images together.
 
@@ -73,7 +73,7 @@ def score_held_out(
     ----------
     truth
         COCO JSON.
-    found
+    detections
         COCO results of its images.
     units
         Ids of its images, in groups that are drawn together, each image once.
@@ -86,7 +86,7 @@ def score_held_out(
     images = sorted(image for unit in units for image in unit)
     weights = resampled_weights(images, units, derive_seed(0, "held out", "bootstrap"))
     boxes = Counter(annotation["category_id"] for annotation in truth["annotations"])
-    table = precision_table(truth, found, images, weights)
+    table = precision_table(truth, detections, images, weights)
     return {
         "images": len(images),
         "boxes": boxes.total(),
@@ -114,10 +114,12 @@ def resampled_weights(
 
 
 def precision_table(
-    truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]], images: Sequence[int], weights: Array
+    truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]], images: Sequence[int], weights: Array
 ) -> Array:
     """Return AP by class, overlap and resample, [C, 10, B], given weights [I, B]; NaN where a class has no box."""
-    matched = [match_class(truth["annotations"], found, images, category["id"]) for category in truth["categories"]]
+    matched = [
+        match_class(truth["annotations"], detections, images, category["id"]) for category in truth["categories"]
+    ]
     return np.stack([matched_class.average_precision(weights) for matched_class in matched])
 
 
@@ -138,7 +140,9 @@ def _interval(values: Array) -> dict[str, float] | None:
 
 
 def score_several(
-    truth: Mapping[str, Any], found: Sequence[Sequence[Mapping[str, Any]]], units: Sequence[Sequence[int]]
+    truth: Mapping[str, Any],
+    detections_by_detector: Sequence[Sequence[Mapping[str, Any]]],
+    units: Sequence[Sequence[int]],
 ) -> dict[str, Any]:
     """Return the mean score of several detectors on the same images, with the interval of the bootstrap over units.
 
@@ -146,7 +150,7 @@ def score_several(
     ----------
     truth
         COCO JSON of images that none of them has learnt, such as the audit set.
-    found
+    detections_by_detector
         COCO results of each detector.
     units
         Ids of the images, in groups that are drawn together, each image once.
@@ -157,7 +161,7 @@ def score_several(
     """
     images = sorted(image for unit in units for image in unit)
     weights = resampled_weights(images, units, derive_seed(0, "audit", "bootstrap"))
-    tables = [precision_table(truth, results, images, weights) for results in found]
+    tables = [precision_table(truth, results, images, weights) for results in detections_by_detector]
     means = {
         "map": [class_means(table.mean(axis=1)) for table in tables],
         "ap50": [class_means(table[:, 0]) for table in tables],

@@ -19,13 +19,13 @@ from mgral.models.view import show
 
 
 def image_chunks(
-    images: Images, rows: npt.NDArray[np.int64], what: str, device: torch.device
+    images: Images, rows: npt.NDArray[np.int64], title: str, device: torch.device
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
-    """Yield rows and what a detector is shown of them, [B, 3, H, W] on a device, with a progress bar."""
+    """Yield rows and what a detector is shown of them, [B, 3, H, W] on a device, with a titled progress bar."""
     size = images.canvas.chunk
     covered = torch.from_numpy(images.covered.astype(np.float32))
     starts = range(0, len(rows), size)
-    for start in tracked(starts, what, len(starts), "batch"):
+    for start in tracked(starts, title, len(starts), "batch"):
         part = rows[start : start + size]
         pixels = torch.from_numpy(images.read(part)).permute(0, 3, 1, 2)
         images.prefetch(rows[start + size : start + 2 * size])

@@ -32,25 +32,26 @@ def evaluate_detector(
 
 
 def evaluate_found(
-    found: FoundBoxes, data: ImageSet, config: EvaluationConfig
+    found_boxes: FoundBoxes, data: ImageSet, config: EvaluationConfig
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Score what a command has found, as `evaluate_detector` does; it has dropped overlaps itself."""
-    results = found_results(found, data.dataset, np.unique(found.rows), config)
+    results = found_results(found_boxes, data.dataset, np.unique(found_boxes.rows), config)
     return _score(results, data), results
 
 
 def found_results(
-    found: FoundBoxes, dataset: Dataset, rows: npt.NDArray[np.int64], config: EvaluationConfig
+    found_boxes: FoundBoxes, dataset: Dataset, rows: npt.NDArray[np.int64], config: EvaluationConfig
 ) -> list[dict[str, Any]]:
     """Return what a command has found in rows of a data set as COCO results, in the order of the rows."""
-    detections, results = found.above(config.score_threshold, config.max_detections), []
+    detections, results = found_boxes.above(config.score_threshold, config.max_detections), []
     for row in rows.tolist():
         row_boxes = detections.of_row(row)
         results += coco_results(dataset, row, row_boxes.boxes, row_boxes.scores.tolist(), row_boxes.labels.tolist())
     return results
 
 
-def _score(found: list[dict[str, Any]], data: ImageSet) -> dict[str, Any]:
+def _score(detections: list[dict[str, Any]], data: ImageSet) -> dict[str, Any]:
+    """Score COCO results on all images of a data set, of VOC data by VOC's rules too."""
     truth = data.truth()
-    scores = score_detections(truth, found, data.dataset.image_ids.tolist())
-    return add_voc_scores(scores, truth, found) if is_voc(truth) else scores
+    scores = score_detections(truth, detections, data.dataset.image_ids.tolist())
+    return add_voc_scores(scores, truth, detections) if is_voc(truth) else scores

@@ -70,37 +70,38 @@ class _Image:
     """[m]: the labelled box of its class that each detection takes, as COCO matches them at an IoU of 0.5; or -1."""
 
 
-def likely_errors(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> list[Suspect]:
+def likely_errors(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> list[Suspect]:
     """Return what may be wrong with labels, the surest first.
 
     Parameters
     ----------
     truth
         COCO JSON of images whose labels are looked at.
-    found
+    detections
         COCO results of the same images, by detectors that have not learnt them.
     """
     names = {category["id"]: category["name"] for category in truth["categories"]}
-    images = _by_image(truth, found)
+    images = _gather_images(truth, detections)
     if not any(len(image.scores) for image in images) or not any(len(image.labels) for image in images):
         return []
-    right_at, agrees_at = _calibrated(images)
+    right_at, agrees_at = _calibrate(images)
     suspects: list[Suspect] = []
-    seen: list[npt.NDArray[np.bool_]] = []
+    found_by_image: list[npt.NDArray[np.bool_]] = []
     for image in images:
         right = right_at(image.scores)
         by_detections, explained = _by_detections(image, right, agrees_at(image.scores), names)
         suspects += by_detections
-        seen.append(explained | (image.overlap[right >= NOISE] >= OVERLAP).any(axis=0))
-    suspects += _not_found(images, seen, names)
+        found_by_image.append(explained | (image.overlap[right >= NOISE] >= OVERLAP).any(axis=0))
+    suspects += _labels_not_found(images, found_by_image, names)
     return sorted(suspects, key=lambda suspect: (-suspect.sure, suspect.image, suspect.kind, suspect.box or ()))
 
 
-def _by_image(truth: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> list[_Image]:
+def _gather_images(truth: Mapping[str, Any], detections: Iterable[Mapping[str, Any]]) -> list[_Image]:
+    """Gather the labels and the detections of each image, by id, and match them."""
     labelled, detected = defaultdict(list), defaultdict(list)
     for annotation in truth["annotations"]:
         labelled[annotation["image_id"]].append(annotation)
-    for detection in found:
+    for detection in detections:
         detected[detection["image_id"]].append(detection)
     images = []
     for image_id in sorted(image["id"] for image in truth["images"]):
@@ -115,12 +116,12 @@ def _by_image(truth: Mapping[str, Any], found: Iterable[Mapping[str, Any]]) -> l
         )
         scores = np.array([detection["score"] for detection in best], dtype=np.float64)
         overlap = overlaps(found_boxes, boxes)
-        matched = _matched(np.where(found_labels[:, None] == labels, overlap, 0.0))
+        matched = _match_boxes(np.where(found_labels[:, None] == labels, overlap, 0.0))
         images.append(_Image(image_id, labels, boxes, found_labels, found_boxes, scores, overlap, matched))
     return images
 
 
-def _matched(overlap: Array) -> npt.NDArray[np.int64]:
+def _match_boxes(overlap: Array) -> npt.NDArray[np.int64]:
     """Return the box that each detection takes, [m], given the IoU with those of its class, [m, n]; else -1."""
     free = np.ones(overlap.shape[1], dtype=np.bool_)
     matches = np.full(len(overlap), -1)
@@ -132,18 +133,18 @@ def _matched(overlap: Array) -> npt.NDArray[np.int64]:
     return matches
 
 
-def _rising(scores: Array, outcomes: npt.NDArray[np.bool_]) -> Callable[[Array], Array]:
+def _fit_rising(scores: Array, outcomes: npt.NDArray[np.bool_]) -> Callable[[Array], Array]:
     """Return how often something is so by the score of a detection, as a function that rises with it."""
     fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores, outcomes)
 
-    def often(asked: Array) -> Array:
-        frequencies: Array = fit.predict(asked) if len(asked) else asked
+    def frequencies_at(new_scores: Array) -> Array:
+        frequencies: Array = fit.predict(new_scores) if len(new_scores) else new_scores
         return frequencies
 
-    return often
+    return frequencies_at
 
 
-def _calibrated(images: Sequence[_Image]) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+def _calibrate(images: Sequence[_Image]) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     """Return how often a detection has a label, and how often one at a label has its class, by their scores."""
     scores = np.concatenate([image.scores for image in images])
     matched = np.concatenate([image.matched for image in images])
@@ -151,8 +152,8 @@ def _calibrated(images: Sequence[_Image]) -> tuple[Callable[[Array], Array], Cal
     same_class = np.concatenate(
         [((image.overlap >= OVERLAP) & (image.found_labels[:, None] == image.labels)).any(axis=1) for image in images]
     )
-    right = _rising(scores, matched >= 0)
-    return right, _rising(scores[at_label], same_class[at_label]) if at_label.any() else right
+    right = _fit_rising(scores, matched >= 0)
+    return right, _fit_rising(scores[at_label], same_class[at_label]) if at_label.any() else right
 
 
 def _by_detections(
@@ -175,7 +176,7 @@ def _by_detections(
     suspects: list[Suspect] = []
 
     def note(kind: ErrorKind, category: int, box: Array, sure: float, reason: str) -> None:
-        suspects.append(Suspect(image.image, kind, category, _as_box(box), sure, reason))
+        suspects.append(Suspect(image.image, kind, category, _to_box(box), sure, reason))
 
     for row in np.flatnonzero(image.matched < 0).tolist():
         category, overlap = int(image.found_labels[row]), image.overlap[row]
@@ -202,46 +203,47 @@ def _by_detections(
     return suspects, explained
 
 
-def _as_box(sides: Array) -> Box:
+def _to_box(sides: Array) -> Box:
+    """Return x, y, width, height [4] as a tuple."""
     x, y, width, height = sides.tolist()
     return x, y, width, height
 
 
-def _is_near(image: _Image, place: int, others: Sequence[int]) -> bool:
-    """Return whether a detection overlaps one of some others, as a second one of the same object does."""
-    if not others:
+def _is_near(image: _Image, row: int, other_rows: Sequence[int]) -> bool:
+    """Return whether a detection overlaps one in other rows, as a second one of the same object does."""
+    if not other_rows:
         return False
-    return bool((overlaps(image.found_boxes[[place]], image.found_boxes[list(others)]) >= BESIDE).any())
+    return bool((overlaps(image.found_boxes[[row]], image.found_boxes[list(other_rows)]) >= BESIDE).any())
 
 
-def _not_found(
-    images: Sequence[_Image], seen: Sequence[npt.NDArray[np.bool_]], names: Mapping[int, str]
+def _labels_not_found(
+    images: Sequence[_Image], found_by_image: Sequence[npt.NDArray[np.bool_]], names: Mapping[int, str]
 ) -> list[Suspect]:
     """Return labels that no detector finds, of classes and sizes that detectors usually find.
 
     Parameters
     ----------
-    seen
+    found_by_image
         Of each image, which of its labels something was found at, [n].
     """
     labels, boxes = (np.concatenate([getattr(image, name) for image in images]) for name in ("labels", "boxes"))
-    found = np.concatenate(seen)
-    if found.all() or not found.any():
+    is_found = np.concatenate(found_by_image)
+    if is_found.all() or not is_found.any():
         return []
     sizes = np.log(np.maximum(boxes[:, 2] * boxes[:, 3], 1))
     sizes = (sizes - sizes.mean()) / max(sizes.std(), 1e-9)
     features = np.column_stack([labels[:, None] == sorted(names), sizes, sizes**2])
-    chances = LogisticRegression(max_iter=1000).fit(features, found).predict_proba(features)[:, 1]
+    chances = LogisticRegression(max_iter=1000).fit(features, is_found).predict_proba(features)[:, 1]
     image_ids = np.repeat([image.image for image in images], [len(image.labels) for image in images])
     return [
         Suspect(
             int(image_ids[row]),
             "not found",
             int(labels[row]),
-            _as_box(boxes[row]),
+            _to_box(boxes[row]),
             float(chances[row]),
             f"labelled {names[int(labels[row])]}, and nothing is found there; {chances[row]:.0%} of labels of this "
             "class and size are found",
         )
-        for row in np.flatnonzero(~found & (chances >= USUALLY)).tolist()
+        for row in np.flatnonzero(~is_found & (chances >= USUALLY)).tolist()
     ]

@@ -9,19 +9,19 @@ OVERLAP = 0.5
 Array = npt.NDArray[np.float64]
 
 
-def overlaps(ours: Array, theirs: Array) -> Array:
+def overlaps(first: Array, second: Array) -> Array:
     """Return intersection over union, [n, m], of boxes [n, 4] and [m, 4]: x, y, width, height."""
-    starts = np.maximum(ours[:, None, :2], theirs[:, :2])
-    ends = np.minimum(ours[:, None, :2] + ours[:, None, 2:], theirs[:, :2] + theirs[:, 2:])
+    starts = np.maximum(first[:, None, :2], second[:, :2])
+    ends = np.minimum(first[:, None, :2] + first[:, None, 2:], second[:, :2] + second[:, 2:])
     intersection = (ends - starts).clip(min=0).prod(axis=2)
-    union = ours[:, 2:].prod(axis=1)[:, None] + theirs[:, 2:].prod(axis=1) - intersection
+    union = first[:, 2:].prod(axis=1)[:, None] + second[:, 2:].prod(axis=1) - intersection
     iou: Array = intersection / np.maximum(union, np.spacing(1))
     return iou
 
 
-def pairs(ours: Array, theirs: Array) -> int:
+def pairs(first: Array, second: Array) -> int:
     """Return how many boxes [n, 4] have a partner among others [m, 4]: the largest IoU first, down to `OVERLAP`."""
-    ious = overlaps(ours, theirs)
+    ious = overlaps(first, second)
     count = 0
     while ious.size and ious.max() >= OVERLAP:
         row, column = np.unravel_index(ious.argmax(), ious.shape)

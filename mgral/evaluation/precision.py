@@ -15,7 +15,7 @@ WITHOUT_LABELS = 0.5
 """The score where there is nothing to measure by."""
 
 
-def trusted_score(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> float | None:
+def trusted_score(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> float | None:
     """Return the lowest score at which at least half of the detections are right.
 
     Rule: all detections of all classes together, best first; each takes the labelled box of its class and image that
@@ -26,7 +26,7 @@ def trusted_score(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) 
     ----------
     truth
         COCO JSON of images whose objects are all labelled, such as the audit set; crowds do not count.
-    found
+    detections
         COCO results of the same images.
 
     Returns
@@ -43,11 +43,11 @@ def trusted_score(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) 
     free = {key: np.array(image_boxes, dtype=np.float64) for key, image_boxes in boxes.items()}
     scores, right = [], []
     for detection in sorted(
-        (detection for detection in found if detection["image_id"] in image_ids),
+        (detection for detection in detections if detection["image_id"] in image_ids),
         key=lambda detection: -detection["score"],
     ):
         scores.append(detection["score"])
-        right.append(_take(free, (detection["image_id"], detection["category_id"]), detection["bbox"]))
+        right.append(_take_box(free, (detection["image_id"], detection["category_id"]), detection["bbox"]))
     precision = np.cumsum(right) / np.arange(1, len(right) + 1)
     # Detections of the same score count together: those before the last of them say nothing.
     last = np.append(np.diff(scores) != 0, True) if scores else np.empty(0, bool)
@@ -55,7 +55,9 @@ def trusted_score(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) 
     return float(scores[trusted[-1]]) if len(trusted) else None
 
 
-def _take(free: dict[tuple[int, int], npt.NDArray[np.float64]], key: tuple[int, int], box: Sequence[float]) -> bool:
+def _take_box(
+    free: dict[tuple[int, int], npt.NDArray[np.float64]], key: tuple[int, int], box: Sequence[float]
+) -> bool:
     """Take the box that a detection is of from those that are free, and return whether there was one."""
     if key not in free or not len(free[key]):
         return False

@@ -18,7 +18,7 @@ from mgral.evaluation.overlap import Array, overlaps
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 """IoU from which a detection finds a box: AP50 has the first, mAP the mean over all."""
 RECALLS = np.linspace(0, 1, 101)
-MOST = 100
+MOST_DETECTIONS = 100
 """Detections of a class in an image that count, best first."""
 _AT_ONCE = 4_000_000
 """Numbers of a table that is held at once."""
@@ -43,6 +43,7 @@ class Matched:
         return np.concatenate(parts, axis=1)
 
     def _precision(self, weights: Array) -> Array:
+        """Return AP as `average_precision` does, of so many weights that a table of them fits into memory."""
         total = self.boxes @ weights
         precisions = np.array([_area(self.images, hits, weights, total) for hits in self.right])
         return np.where(total > 0, precisions, np.nan)
@@ -56,16 +57,17 @@ def _area(images: npt.NDArray[np.int64], hits: npt.NDArray[np.bool_], weights: A
     steps = int(hits.sum())
     if not steps:
         return np.zeros(weights.shape[1])
-    # Detections in front of the first box that is found, from there to the next, and so on.
+    # Segment of each detection: how many boxes are found before it.
     segment: npt.NDArray[np.int64] = np.cumsum(hits) - hits
     counted = segment < steps
 
-    def passed(chosen: npt.NDArray[np.bool_]) -> Array:
+    def count_until(chosen: npt.NDArray[np.bool_]) -> Array:
+        """Return how many of the chosen detections there are up to each box that is found, weighted, [steps, B]."""
         rows, columns = segment[chosen], images[chosen]
         counts = csr_array((np.ones(len(rows)), (rows, columns)), shape=(steps, len(weights)))
         return np.cumsum(counts @ weights, axis=0)
 
-    right, wrong = passed(hits), passed(~hits & counted)
+    right, wrong = count_until(hits), count_until(~hits & counted)
     precision = right / np.maximum(right + wrong, np.spacing(1))
     highest = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
     reached = np.searchsorted(RECALLS, right / np.maximum(total, np.spacing(1)), side="right")
@@ -74,27 +76,27 @@ def _area(images: npt.NDArray[np.int64], hits: npt.NDArray[np.bool_], weights: A
 
 
 def match_class(
-    truth: Iterable[Mapping[str, Any]], found: Iterable[Mapping[str, Any]], images: Sequence[int], category: int
+    truth: Iterable[Mapping[str, Any]], detections: Iterable[Mapping[str, Any]], images: Sequence[int], category: int
 ) -> Matched:
     """Match the detections of a class to its labelled boxes, as COCO does.
 
     Parameters
     ----------
-    truth, found
+    truth, detections
         Annotations and results as in COCO JSON; those of other images or classes do not count.
     images
         Ids of the images, ascending.
     """
     places = {image: place for place, image in enumerate(images)}
-    labelled, detected = _by_image(truth, places, category), _by_image(found, places, category)
+    labelled, detected = _by_image(truth, places, category), _by_image(detections, places, category)
     scores: list[float] = []
     rows: list[int] = []
     right = [np.zeros((len(OVERLAPS), 0), dtype=np.bool_)]
     for place in sorted(detected):
-        best = sorted(detected[place], key=lambda detection: -detection["score"])[:MOST]
+        best = sorted(detected[place], key=lambda detection: -detection["score"])[:MOST_DETECTIONS]
         scores += [detection["score"] for detection in best]
         rows += [place] * len(best)
-        right.append(_take(overlaps(_boxes(best), _boxes(labelled[place]))))
+        right.append(_match_all(overlaps(_boxes(best), _boxes(labelled[place]))))
     order = np.argsort(-np.array(scores, dtype=np.float64), kind="stable")
     return Matched(
         np.array(rows, dtype=np.int64)[order],
@@ -106,6 +108,7 @@ def match_class(
 def _by_image(
     entries: Iterable[Mapping[str, Any]], places: Mapping[int, int], category: int
 ) -> defaultdict[int, list[Mapping[str, Any]]]:
+    """Return the annotations or results of a class by the place of their image, without those of other images."""
     entries_by_place = defaultdict(list)
     for entry in entries:
         if entry["category_id"] == category and entry["image_id"] in places:
@@ -113,7 +116,7 @@ def _by_image(
     return entries_by_place
 
 
-def _take(overlap: Array) -> npt.NDArray[np.bool_]:
+def _match_all(overlap: Array) -> npt.NDArray[np.bool_]:
     """Return which detections find a box, [10, D], given their overlaps, [D, boxes]; the first takes it."""
     limits = np.minimum(OVERLAPS, 1 - 1e-10)
     right = np.zeros((len(limits), len(overlap)), dtype=np.bool_)
@@ -128,4 +131,5 @@ def _take(overlap: Array) -> npt.NDArray[np.bool_]:
 
 
 def _boxes(entries: Sequence[Mapping[str, Any]]) -> Array:
+    """Return x, y, width, height of each, [n, 4]."""
     return np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)

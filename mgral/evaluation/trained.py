@@ -91,13 +91,14 @@ def find_trained(results: Path, seed: int | None = None, place: str | None = Non
     if config.detector.command_gives is not None:
         raise InputError(f"the detector of {results} is a command of yours ({config.detector.name}); run it yourself")
     repetition = results / f"seed{config.seeds[0] if seed is None else seed}"
-    folder = _folder(repetition, place)
+    folder = _find_folder(repetition, place)
     derived = (results / "dataset" / "input_size.json", repetition / DERIVED)
     config = load_derived(config, [file for file in derived if file.is_file()])
     return TrainedDetector(folder, config, read_json(results / "dataset" / "test.json"))
 
 
-def _folder(repetition: Path, place: str | None) -> Path:
+def _find_folder(repetition: Path, place: str | None) -> Path:
+    """Return the folder of the one trained detector, or of the one at `place`; raises InputError."""
     folders = [weights.parent.relative_to(repetition).as_posix() for weights in repetition.rglob(WEIGHTS)]
     if not folders:
         raise InputError(

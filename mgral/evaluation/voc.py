@@ -33,7 +33,7 @@ def add_voc_scores(scores: dict[str, Any], truth: Mapping[str, Any], detections:
     -------
     ap50_11point, ap50_area: in 0..1, None where there is no box; overall the mean over the classes that have boxes.
     """
-    boxes_by_class, detections_by_class = _by_class(truth["annotations"]), _by_class(detections)
+    boxes_by_class, detections_by_class = _group_by_class(truth["annotations"]), _group_by_class(detections)
     per_class = [
         {**row, **score_class(boxes_by_class[row["id"]], detections_by_class[row["id"]])}
         for row in scores["per_class"]
@@ -112,7 +112,7 @@ def _with_last_pixel(entries: Entries) -> Array:
     return np.hstack([boxes[:, :2], boxes[:, 2:] + 1])
 
 
-def _by_class(entries: Entries) -> defaultdict[int, Entries]:
+def _group_by_class(entries: Entries) -> defaultdict[int, Entries]:
     entries_by_class = defaultdict(list)
     for entry in entries:
         entries_by_class[entry["category_id"]].append(entry)
@@ -120,5 +120,6 @@ def _by_class(entries: Entries) -> defaultdict[int, Entries]:
 
 
 def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    """Return the mean of those that are not None; None where none is."""
+    numbers = [value for value in values if value is not None]
+    return float(np.mean(numbers)) if numbers else None

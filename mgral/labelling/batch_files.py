@@ -173,16 +173,17 @@ def _folders(path: PurePath) -> tuple[str, ...]:
 
 
 def _key(name: str) -> str:
+    """Return what two names in a batch must not have in common: the name without suffix and capital letters."""
     return unicodedata.normalize("NFC", PurePath(name).stem).casefold()
 
 
-def check_pictures(paths: Iterable[Path], what: str) -> None:
-    """Raise InputError that names the pictures of something that are not on disk."""
+def check_pictures(paths: Iterable[Path], needed_for: str) -> None:
+    """Raise InputError that names the pictures, needed for something such as a batch, that are not on disk."""
     findings = Findings()
     for path in paths:
         if not is_file(path):
             findings.fault(MISSING, str(path))
-    findings.raise_faults(what, "")
+    findings.raise_faults(needed_for, "")
 
 
 def _owners(batch: Batch, people: int, shared: float) -> Owners:

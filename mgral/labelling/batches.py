@@ -63,14 +63,14 @@ def round_batch(
         if image in untouched
     ]
     controls = [image for image in selection.get("controls", ()) if image in untouched]
-    reason = _reason(config, strategy_name, selection)
+    reason = _task_reason(config, strategy_name, selection)
     rows: list[Row] = [(image, None, "drawn at random for the audit set") for image in audit]
     tied = set(selection["images"][len(selection["images"]) - selection.get(TIED, 0) :])
     strategy_rows: list[Row] = [(image, score, SAME_SCORE if image in tied else reason) for image, score in chosen]
     only_controls = [image for image in controls if image not in dict(chosen)]
     control_rows: list[Row] = [(image, None, reason) for image in only_controls]
     rows += mixed(strategy_rows, control_rows, derive_seed(number, "controls", "order"))
-    notes = [_why(config, strategy_name, selection)]
+    notes = [_batch_note(config, strategy_name, selection)]
     if tied:
         notes.append(f"{number_of(len(tied), 'of them was', 'of them were')} {SAME_SCORE}")
     if controls:
@@ -91,27 +91,27 @@ def round_batch(
     return _batch(settings, project, number, tasks), notes
 
 
-def mixed(ordered: Sequence[Row], others: Sequence[Row], seed: int) -> list[Row]:
-    """Return ordered rows with others inserted at uniformly random places; each keeps its own order."""
-    count = len(ordered) + len(others)
+def mixed(ordered: Sequence[Row], inserted: Sequence[Row], seed: int) -> list[Row]:
+    """Return ordered rows with others, `inserted`, at uniformly random places; each keeps its own order."""
+    count = len(ordered) + len(inserted)
     rng = np.random.default_rng(seed)
-    positions = set(rng.choice(count, len(others), replace=False).tolist()) if others else set()
-    ordered_rows, other_rows = iter(ordered), iter(others)
+    positions = set(rng.choice(count, len(inserted), replace=False).tolist()) if inserted else set()
+    ordered_rows, other_rows = iter(ordered), iter(inserted)
     return [next(other_rows) if position in positions else next(ordered_rows) for position in range(count)]
 
 
 def again_batch(
-    folder: Path, settings: ProjectSettings, project: Project, images: Mapping[int, frozenset[int]]
+    folder: Path, settings: ProjectSettings, project: Project, missing_by_image: Mapping[int, frozenset[int]]
 ) -> Batch:
     """Return tasks for images that must be checked again, with the boxes that they have.
 
     Parameters
     ----------
-    images
-        By number, the classes that each was not looked through for.
+    missing_by_image
+        By number of the image, the classes that it was not looked through for.
     """
     rows: list[Row] = []
-    for image, missing in sorted(images.items()):
+    for image, missing in sorted(missing_by_image.items()):
         names = ", ".join(project.classes[class_id] for class_id in sorted(missing))
         rows.append((image, None, f"look for {names}; the other boxes were confirmed before"))
     return second_look(folder, settings, project, rows)
@@ -216,7 +216,8 @@ def picture_path(folder: Path, settings: ProjectSettings, file: str) -> Path:
     return folder / folders[name] / path_in_folder
 
 
-def _reason(config: Config, name: str, selection: Mapping[str, Any]) -> str:
+def _task_reason(config: Config, name: str, selection: Mapping[str, Any]) -> str:
+    """Return why the strategy of this name chose a picture, for each task."""
     if selection.get("reason"):
         return "drawn at random"
     if name == COLD:
@@ -226,7 +227,8 @@ def _reason(config: Config, name: str, selection: Mapping[str, Any]) -> str:
     return registry.strategy(config.strategies[name].type).summary
 
 
-def _why(config: Config, name: str, selection: Mapping[str, Any]) -> str:
+def _batch_note(config: Config, name: str, selection: Mapping[str, Any]) -> str:
+    """Return how the strategy of this name chose, as a note on the batch."""
     if selection.get("reason"):
         return f"drawn at random: {selection['reason']}"
     info = registry.strategy(config.strategies[name].type)

@@ -77,14 +77,14 @@ def name_today(project: Project, name: str) -> str:
     return today(project, class_ids.pop()) if len(class_ids) == 1 else name
 
 
-def today(project: Project, number: int) -> str:
+def today(project: Project, class_id: int) -> str:
     """Return the name that a class has today, given its id; for a class that was split, the last name that it had."""
-    number = project.class_today(number)
+    class_id = project.class_today(class_id)
     last = max(
         (named.start, name)
         for name, named_classes in project.named.items()
         for named in named_classes
-        if named.id == number
+        if named.id == class_id
     )
     return last[1]
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -89,18 +90,18 @@ class Changes:
 
 def changes_by(
     project: Project,
-    found: ReturnedFile,
+    returned_file: ReturnedFile,
     findings: Findings,
     renamed: Mapping[str, str],
     leave_out_unknown: bool = False,
     conflicts: str = "latest",
-    before: Collection[int] = (),
+    imported_before: Collection[int] = (),
 ) -> Changes:
     """Return what importing a file would change, and note what is wrong or odd with it.
 
     Parameters
     ----------
-    found
+    returned_file
         The file as its reader found it.
     findings
         Where faults and repairs are noted, beside the reader's own.
@@ -110,19 +111,20 @@ def changes_by(
         Leave out pictures that are not of the project; else they are faults.
     conflicts
         Setting of the project, for what is said about contradictions.
-    before
+    imported_before
         Images whose labels were imported from this same file before. It changes nothing of them, even if they were
         labelled again since.
     """
-    if found.project is not None and found.project != project.id:
-        findings.fault(OTHER_PROJECT, f"{found.source} (project {found.project})")
+    if returned_file.project is not None and returned_file.project != project.id:
+        findings.fault(OTHER_PROJECT, f"{returned_file.source} (project {returned_file.project})")
         return Changes()
-    changes, names, classes = Changes(), Names(project), _Classes(project, renamed, findings, str(found.source))
-    reasons_by_name = _names_of_others(project, found, names, findings)
+    changes, names = Changes(), Names(project)
+    classes = _Classes(project, renamed, findings, str(returned_file.source))
+    reasons_by_name = _lookalikes(project, returned_file, names, findings)
     latest_labels: dict[tuple[int, str], Label] = {}
     recencies: dict[tuple[int, str], tuple[datetime, bool]] = {}
-    for returned in found.labels:
-        image = _image_of(project, returned, names, reasons_by_name, found, findings, leave_out_unknown)
+    for returned in returned_file.labels:
+        image = _image_of(project, returned, names, reasons_by_name, returned_file, findings, leave_out_unknown)
         if image is None or not _size_fits(project, image, returned, findings):
             for box in returned.boxes if image is not None or not leave_out_unknown else ():
                 classes.find(box.label, -1)  # all faults are named at once
@@ -130,7 +132,7 @@ def changes_by(
         if returned.state == "untouched":
             changes.untouched += 1
             continue
-        if image in before:
+        if image in imported_before:
             changes.unchanged += 1
             continue
         sent_at = project.images[image].sent_at
@@ -199,21 +201,21 @@ def _rounded(box: Box) -> tuple[float, float, float, float]:
     return round(box.x, 2), round(box.y, 2), round(box.width, 2), round(box.height, 2)
 
 
-def _names_of_others(project: Project, found: ReturnedFile, names: Names, findings: Findings) -> dict[str, str]:
-    """Return names that are only like that of a picture, which the file has by another name, each with the reason.
+def _lookalikes(project: Project, returned_file: ReturnedFile, names: Names, findings: Findings) -> dict[str, str]:
+    """Return names that only resemble that of a picture which the file has under another name, each with the reason.
 
-    Those that are like the name of a picture which the file does not have otherwise are noted.
+    A name that resembles that of a picture which the file has under no other name is taken for it, and noted.
     """
     copy_stems: dict[int, set[str]] = defaultdict(set)
     for file, image in project.copies.items():
         copy_stems[image].add(PurePosixPath(file).stem)
     matches_by_picture: dict[tuple[int, str], dict[str, NamedImages]] = defaultdict(dict)
     touched = set()
-    for returned in found.labels:
+    for returned in returned_file.labels:
         match = names.look_up(returned.file)
         # Label Studio keeps no folder of what is uploaded, and names it anew.
-        is_clear = (found.format == "label_studio" and match.uploaded) or (
-            found.project is not None and returned.image in project.images
+        is_clear = (returned_file.format == "label_studio" and match.uploaded) or (
+            returned_file.project is not None and returned.image in project.images
         )
         if len(match.images) == 1 and not is_clear:
             (image,) = match.images
@@ -240,28 +242,27 @@ def _image_of(
     project: Project,
     returned: Returned,
     names: Names,
-    others: Mapping[str, str],
-    found: ReturnedFile,
+    reasons_by_name: Mapping[str, str],
+    returned_file: ReturnedFile,
     findings: Findings,
     leave_out_unknown: bool,
 ) -> int | None:
-    images = set[int]() if returned.file in others else names.find(returned.file)
-    if found.project is not None and returned.image in project.images:
+    """Return the image that a label is of; None where there is none or it is not clear, which is noted."""
+    images = set[int]() if returned.file in reasons_by_name else names.find(returned.file)
+    named_files = ", ".join(sorted(project.files[image] for image in images)[:3])
+    if returned_file.project is not None and returned.image in project.images:
         if returned.image in images or not images:
             return returned.image
-        other_files = ", ".join(sorted(project.files[image] for image in images)[:3])
-        findings.fault(OTHER_PICTURE, f"{returned.file}: {project.files[returned.image]}, and {other_files}")
+        findings.fault(OTHER_PICTURE, f"{returned.file}: {project.files[returned.image]}, and {named_files}")
         return None
     if len(images) == 1:
         return next(iter(images))
     if images:
-        findings.fault(
-            AMBIGUOUS, f"{returned.file}: {', '.join(sorted(project.files[image] for image in images)[:3])}"
-        )
+        findings.fault(AMBIGUOUS, f"{returned.file}: {named_files}")
     elif leave_out_unknown:
-        findings.repair(PICTURES_LEFT_OUT, others.get(returned.file, returned.file))
+        findings.repair(PICTURES_LEFT_OUT, reasons_by_name.get(returned.file, returned.file))
     else:
-        findings.fault(UNKNOWN_PICTURES, others.get(returned.file, returned.file))
+        findings.fault(UNKNOWN_PICTURES, reasons_by_name.get(returned.file, returned.file))
     return None
 
 
@@ -277,13 +278,13 @@ def _size_fits(project: Project, image: int, returned: Returned, findings: Findi
 
 
 def _apply(
-    project: Project, image: int, label: Label, changes: Changes, findings: Findings, others: Sequence[Label]
+    project: Project, image: int, label: Label, changes: Changes, findings: Findings, other_labels: Sequence[Label]
 ) -> bool:
     """Note what a label changes; return whether it changes anything.
 
     Parameters
     ----------
-    others
+    other_labels
         New labels of the image in the same file.
     """
     state, file = project.images[image], project.files[image]
@@ -301,7 +302,7 @@ def _apply(
             findings.repair(STALE, f"{file}: {label.at}, and {earlier.at} is known")
             return False
         changes.corrected += 1
-    elif not any(other.state in CONFIRMED for other in (*state.labels.values(), *others)):
+    elif not any(other.state in CONFIRMED for other in (*state.labels.values(), *other_labels)):
         changes.new += 1
     elif "" in state.labels or not label.by:
         changes.corrected += 1
@@ -339,12 +340,12 @@ def disagreeing(image: ImageState, project: Project) -> bool:
 
 
 def contradicting(project: Project, labels: Sequence[Label]) -> bool:
-    """Return whether the confirmed labels of an image by different people differ in an object.
+    """Return whether any two of the confirmed labels of an image, by different people, differ in an object.
 
     Boxes match if they have the same class and an IoU of 0.5 or more. A class that was added after one of the
-    people had looked is not compared.
+    two people had looked is not compared.
     """
-    return any(not _same_objects(*_of_shared_classes(project, labels[0], other)) for other in labels[1:])
+    return any(not _same_objects(*_of_shared_classes(project, *pair)) for pair in combinations(labels, 2))
 
 
 def _of_shared_classes(project: Project, *labels: Label) -> list[list[BoxRow]]:

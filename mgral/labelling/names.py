@@ -37,23 +37,23 @@ class Names:
     """Finds the image that a file of a labelling tool means by a name."""
 
     def __init__(self, project: Project) -> None:
-        self._whole, self._without_suffix, self._cleaned = _Known({}, {}), _Known({}, {}), _Known({}, {})
+        self._whole, self._without_suffix, self._cleaned = _NameIndex({}, {}), _NameIndex({}, {}), _NameIndex({}, {})
         copies = ((image, file) for file, image in project.copies.items())
         for image, raw_file in (*project.files.items(), *copies):
             file = normalize("NFC", raw_file)
             path_in_folder, last_part = file.partition("/")[2], file.rpartition("/")[2]
             for name in (file, path_in_folder, last_part):
-                self._whole.found.setdefault(name, set()).add(image)
+                self._whole.by_path.setdefault(name, set()).add(image)
             for name in (path_in_folder, last_part):
-                self._without_suffix.found.setdefault(splitext(name)[0], set()).add(image)
+                self._without_suffix.by_path.setdefault(splitext(name)[0], set()).add(image)
             for name in (last_part, splitext(last_part)[0]):
-                self._cleaned.found.setdefault(_cleaned(name), set()).add(image)
+                self._cleaned.by_path.setdefault(_cleaned(name), set()).add(image)
         for image, state in project.images.items():
             for name in (normalize("NFC", sent_name) for sent_name in state.names):
-                self._whole.sent.setdefault(name, set()).add(image)
-                self._without_suffix.sent.setdefault(PurePosixPath(name).stem, set()).add(image)
+                self._whole.by_sent_name.setdefault(name, set()).add(image)
+                self._without_suffix.by_sent_name.setdefault(PurePosixPath(name).stem, set()).add(image)
                 for variant in (name, PurePosixPath(name).stem):
-                    self._cleaned.sent.setdefault(_cleaned(variant), set()).add(image)
+                    self._cleaned.by_sent_name.setdefault(_cleaned(variant), set()).add(image)
 
     def find(self, name: str) -> set[int]:
         """Return the images that a name can mean; one where it is clear."""
@@ -62,54 +62,64 @@ class Names:
     def look_up(self, name: str) -> NamedImages:
         """Return the images that a name can mean, and what was left out of the name to find them.
 
-        By the complete path, by the end of the path or the name in a batch, by the last part of the path alone. Only
-        if none is called so, by these without a suffix.
+        Images are looked up by the complete path, then by the end of the path or the name in a batch, then by the
+        last part of the path alone. Only if none is called so, they are looked up by these without a suffix.
         """
-        path = PurePosixPath(plain := normalize("NFC", name.replace("\\", "/").removeprefix("./")))
-        if (match := _look_up(self._whole, path, plain, (path.name,))).images:
+        path = PurePosixPath(text := normalize("NFC", name.replace("\\", "/").removeprefix("./")))
+        if (match := _look_up(self._whole, path, text, (path.name,))).images:
             return match
         if UPLOADED.match(path.name):
             last_part = _not_uploaded(path.name)
             if (match := _look_up(self._cleaned, PurePosixPath(last_part), last_part, (last_part,))).images:
-                return match._replace(of_folder=path.name != plain and not match.sent, uploaded=True)
-        match = _look_up(self._without_suffix, path, plain, (path.name, path.stem))
+                return match._replace(of_folder=path.name != text and not match.sent, uploaded=True)
+        match = _look_up(self._without_suffix, path, text, (path.name, path.stem))
         unquoted = unquote(name)
         if not match.images and unquoted != name:
             return self.look_up(unquoted)
         return match._replace(other_suffix=path.suffix.lower() in PICTURES)
 
 
-class _Known(NamedTuple):
+class _NameIndex(NamedTuple):
     """Images by what they are called, with or without a suffix."""
 
-    found: dict[str, set[int]]
+    by_path: dict[str, set[int]]
     """By ends of their paths in the project's folders."""
-    sent: dict[str, set[int]]
+    by_sent_name: dict[str, set[int]]
     """By their names in batches."""
 
 
-def _look_up(known: _Known, path: PurePosixPath, plain: str, last: tuple[str, ...]) -> NamedImages:
-    """Return the images by a path, as it is and as text, or by what its last part can be."""
+def _look_up(index: _NameIndex, path: PurePosixPath, text: str, last_parts: tuple[str, ...]) -> NamedImages:
+    """Return the images that a path means, and what was left out of it to find them; see `Names.look_up`.
+
+    Parameters
+    ----------
+    path, text
+        The path, and the same as text.
+    last_parts
+        What its last part can be.
+    """
     # A name without folders is first of all what a picture was sent under, whatever is called so now.
-    if path.name != plain and plain in known.found:
-        return NamedImages(known.found[plain])
+    if path.name != text and text in index.by_path:
+        return NamedImages(index.by_path[text])
     ends = ("/".join(path.parts[start:]) for start in range(1, len(path.parts) - 1))
-    path_images = next((known.found[end] for end in ends if end in known.found), set[int]())
-    spellings = [(clean(part), clean is not str) for part in last for clean in (str, _not_uploaded)]
+    path_images = next((index.by_path[end] for end in ends if end in index.by_path), set[int]())
+    spellings = [(clean(part), clean is not str) for part in last_parts for clean in (str, _not_uploaded)]
     nothing: tuple[set[int], bool] = set(), False
     sent_images, uploaded = next(
-        ((known.sent[spelling], is_cut) for spelling, is_cut in spellings if spelling in known.sent), nothing
+        ((index.by_sent_name[spelling], is_cut) for spelling, is_cut in spellings if spelling in index.by_sent_name),
+        nothing,
     )
     if path_images or sent_images:
         images = path_images & sent_images or path_images | sent_images
-        return NamedImages(images, False, uploaded and not path_images, path.name != plain and not path_images)
+        return NamedImages(images, False, uploaded and not path_images, path.name != text and not path_images)
     named_images, uploaded = next(
-        ((known.found[spelling], is_cut) for spelling, is_cut in spellings if spelling in known.found), nothing
+        ((index.by_path[spelling], is_cut) for spelling, is_cut in spellings if spelling in index.by_path), nothing
     )
-    return NamedImages(named_images, path.name != plain, uploaded)
+    return NamedImages(named_images, path.name != text, uploaded)
 
 
 def _not_uploaded(name: str) -> str:
+    """Return a name without what Label Studio puts before the name of an uploaded picture."""
     return UPLOADED.sub("", name)
 
 

@@ -152,6 +152,7 @@ def _known_chunks(folder: Path, project: Project) -> tuple[list[str], set[int]]:
 
 
 def _write_chunk(folder: Path, pictures: list[Picture]) -> str:
+    """Write a chunk of pictures, unless it is there, and return its digest."""
     content = chunk_json(pictures)
     digest = chunk_digest(content)
     path = folder / PICTURES / f"{digest}.json"
@@ -163,7 +164,9 @@ def _write_chunk(folder: Path, pictures: list[Picture]) -> str:
 
 def round_config(folder: Path, settings: ProjectSettings, project: Project, snapshot: Snapshot) -> Config:
     """Return the configuration of a round's experiment, with everything that must not change later filled in."""
-    return _filled(folder, project, planned_config(settings, snapshot.round, len(complete(snapshot.labelled))))
+    return _with_input_size(
+        folder, project, planned_config(settings, snapshot.round, len(complete(snapshot.labelled)))
+    )
 
 
 def comparing_config(
@@ -176,24 +179,29 @@ def comparing_config(
     name
         Name of the experiment, and of its folder in the project's folder.
     """
-    count = len(complete(snapshot.labelled)) - max(map(len, snapshot.without))
-    values = {**_values(settings, name, count), "seeds": [*range(len(snapshot.without))], "strategies": ["random"]}
-    return _filled(folder, project, resolve_config(values))
+    image_count = len(complete(snapshot.labelled)) - max(map(len, snapshot.without))
+    values = {
+        **_values(settings, name, image_count),
+        "seeds": [*range(len(snapshot.without))],
+        "strategies": ["random"],
+    }
+    return _with_input_size(folder, project, resolve_config(values))
 
 
-def _filled(folder: Path, project: Project, config: Config) -> Config:
+def _with_input_size(folder: Path, project: Project, config: Config) -> Config:
+    """Return a configuration with the input size of the project's detectors, see `frozen_size`, where it is open."""
     if "width" in config.detector.open_keys:
         config = config.with_derived(frozen_size(folder, config, project))
     return config
 
 
-def planned_config(settings: ProjectSettings, number: int, images: int) -> Config:
+def planned_config(settings: ProjectSettings, number: int, image_count: int) -> Config:
     """Return the configuration of a round, given how many labelled images there are to learn from.
 
     Its input size may be open. Raises InputError as `resolve_config` does.
     """
-    strategies = [settings.strategy if images else COLD]
-    values = _values(settings, f"round{number}", images)
+    strategies = [settings.strategy if image_count else COLD]
+    values = _values(settings, f"round{number}", image_count)
     try:
         return resolve_config({**values, "seeds": [number], "strategies": strategies})
     except InputError as error:
@@ -202,12 +210,13 @@ def planned_config(settings: ProjectSettings, number: int, images: int) -> Confi
         raise InputError(f"{error}; in {FILE}, `strategy: sqrt_counts_per_box` works with every detector") from None
 
 
-def _values(settings: ProjectSettings, name: str, images: int) -> dict[str, Any]:
+def _values(settings: ProjectSettings, name: str, image_count: int) -> dict[str, Any]:
+    """Return the settings that all experiments of a project share, given how many images there are to learn from."""
     values: dict[str, Any] = {
         **settings.settings,
         "experiment": name,
         "cycles": 1,
-        "initial": max(1, images),
+        "initial": max(1, image_count),
         "budget": settings.batch,
         "data": {
             "format": "project",

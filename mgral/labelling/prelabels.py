@@ -13,7 +13,7 @@ LEAST_SIDE = 1.0
 
 
 def proposed_boxes(
-    found: Iterable[Mapping[str, Any]],
+    detections: Iterable[Mapping[str, Any]],
     classes: Mapping[int, str],
     sizes: Mapping[int, tuple[int, int]],
     threshold: float | None,
@@ -22,7 +22,7 @@ def proposed_boxes(
 
     Parameters
     ----------
-    found
+    detections
         COCO results, as the step `prelabels` writes them.
     classes
         Names by id; detections of others are left out.
@@ -33,7 +33,7 @@ def proposed_boxes(
         bad boxes takes longer than drawing good ones. None proposes nothing.
     """
     boxes_by_image: dict[int, list[FoundBox]] = defaultdict(list)
-    for detection in found:
+    for detection in detections:
         image, label = detection["image_id"], classes.get(detection["category_id"])
         if threshold is None or label is None or detection["score"] < threshold:
             continue

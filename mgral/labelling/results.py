@@ -17,7 +17,7 @@ class ClassResult:
     """Its labelled boxes there."""
     ap: float | None
     """AP@[.5:.95], 0 to 1; None where there are too few boxes."""
-    words: str
+    ap_text: str
     """The AP in percent, or why there is none."""
 
 
@@ -35,22 +35,22 @@ def class_results(metrics: Mapping[str, Any], boxes: Mapping[str, int]) -> list[
     rows = []
     for name, count in boxes.items():
         ap = ap_by_class.get(name) if count >= LEAST_BOXES else None
-        words = (
+        ap_text = (
             f"too few boxes ({count} of {LEAST_BOXES})"
             if count < LEAST_BOXES
             else "-"
             if ap is None
             else f"{100 * ap:.1f}"
         )
-        rows.append(ClassResult(name, count, ap, words))
+        rows.append(ClassResult(name, count, ap, ap_text))
     return rows
 
 
 def result_lines(rows: Sequence[ClassResult]) -> list[str]:
     """Return a table of classes, boxes and AP as lines for a terminal, with a header."""
-    table = [("class", "boxes", "AP in %"), *((row.name, str(row.boxes), row.words) for row in rows)]
+    table = [("class", "boxes", "AP in %"), *((row.name, str(row.boxes), row.ap_text) for row in rows)]
     name_width, count_width = (_widest(row[column] for row in table) for column in (0, 1))
-    return [f"{name:<{name_width}}  {count:>{count_width}}  {words}" for name, count, words in table]
+    return [f"{name:<{name_width}}  {count:>{count_width}}  {ap_text}" for name, count, ap_text in table]
 
 
 def _widest(texts: Iterable[str]) -> int:

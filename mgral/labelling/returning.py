@@ -93,6 +93,7 @@ def _today(project: Project, renamed: Mapping[str, str], name: str) -> str:
 
 
 def _summary(changes: Changes) -> str:
+    """Return how many labels of a file were new, corrected and so on, as text."""
     counts = {
         "new": changes.new,
         "corrected": changes.corrected,

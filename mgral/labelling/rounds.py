@@ -87,7 +87,7 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
     """
     with writing(folder) as writer:
         settings, project = load_project_settings(folder), load_project(folder)
-        project = _found_round(folder, writer, project)
+        project = _with_unrecorded_round(folder, writer, project)
         check_rounds(folder, project)
         if unfinished := sorted(set(project.rounds) - set(project.sent)):
             if (unfinished[0] in project.trainings) != training:
@@ -100,7 +100,7 @@ def open_round(folder: Path, anyway: bool = False, training: bool = False) -> Op
         if not project.classes:
             raise InputError(f"there is no class to label; add yours first: {program()} project {ADD_CLASSES}")
         project, findings, missing = record_pictures(folder, writer, settings, project)
-        _check_progress(project, anyway or training)
+        _check_labels_came_back(project, anyway or training)
         audit = [] if training else draw_audit(settings, project, missing)
         for image in audit:
             project.images[image].role = "audit"
@@ -134,8 +134,11 @@ def end_training(folder: Path, number: int) -> None:
             writer.add("sent", [{"round": number}])
 
 
-def _found_round(folder: Path, writer: Writer, project: Project) -> Project:
-    """Add a round whose folder was written when the command was killed, before the ledger knew of it."""
+def _with_unrecorded_round(folder: Path, writer: Writer, project: Project) -> Project:
+    """Add a round whose folder was written when a command was killed, before the ledger knew of it, if there is one.
+
+    Returns the project as it is then.
+    """
     number = max(project.rounds, default=0) + 1
     target = round_folder(folder, number)
     if not target.exists():
@@ -152,7 +155,8 @@ def _add_round(writer: Writer, snapshot: Snapshot, digest: str) -> None:
     writer.add("round", [{"round": snapshot.round, "snapshot": digest, **training}])
 
 
-def _check_progress(project: Project, anyway: bool) -> None:
+def _check_labels_came_back(project: Project, anyway: bool) -> None:
+    """Raise InputError where no label of the last round has come back, unless the next one is wanted anyway."""
     if not project.sent or anyway:
         return
     last_round = max((number for number, images in project.sent.items() if images), default=0)
@@ -164,13 +168,13 @@ def _check_progress(project: Project, anyway: bool) -> None:
 
 
 def _with_budget(
-    settings: ProjectSettings, project: Project, config: Config, missing: set[int], drawn: bool
+    settings: ProjectSettings, project: Project, config: Config, missing: set[int], audit_drawn: bool
 ) -> Config:
     """Return the configuration with a batch no larger than what is left of the budget, and of the pictures.
 
     Parameters
     ----------
-    drawn
+    audit_drawn
         Whether the audit set is drawn in this round.
     """
     audit = sum(image.role == "audit" and image.state == "untouched" for image in project.images.values())
@@ -179,7 +183,7 @@ def _with_budget(
         not image.role and image.state == "untouched" and number not in missing
         for number, image in project.images.items()
     )
-    if drawn and (budget_left <= 0 or not pool):
+    if audit_drawn and (budget_left <= 0 or not pool):
         raise InputError(
             f"the audit set of {number_of(audit, 'picture')} leaves nothing to choose of "
             f"{number_of(len(project.images), 'picture')} and a "

@@ -29,7 +29,7 @@ from mgral.labelling.results import LEAST_BOXES, ClassResult, class_results, res
 from mgral.labelling.rounds import end_training, open_round, publish_round
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
-from mgral.labelling.status import IMPORT, again, ways_back
+from mgral.labelling.status import IMPORT, images_to_check, ways_back
 
 MEANS = {"ap50": "AP50", "map": "mAP"}
 """Scores of all classes, and how people know them."""
@@ -55,14 +55,14 @@ def run_round(
     cores: str | None = None,
     profile: Path | None = None,
     anyway: bool = False,
-    words: Sequence[str] = (),
+    snakemake_options: Sequence[str] = (),
 ) -> tuple[list[str], Findings]:
     """Open the next round, or go on with the one that is open, compute it, and write its batch.
 
     Parameters
     ----------
-    cores, profile, words
-        See `run_snakemake`; words are its `options`.
+    cores, profile, snakemake_options
+        See `run_snakemake`, which has the Snakemake options as `options`.
     anyway
         See `open_round`.
 
@@ -78,7 +78,9 @@ def run_round(
     opened = open_round(folder, anyway)
     number = opened.number
     config = round_folder(folder, number).relative_to(folder) / CONFIG
-    run_snakemake(folder, config, cores=cores or (None if profile else "all"), profile=profile, options=words)
+    run_snakemake(
+        folder, config, cores=cores or (None if profile else "all"), profile=profile, options=snakemake_options
+    )
     notes: list[str] = []
 
     def publish(project: Project, settings: ProjectSettings, number: int, made: Path) -> list[dict[str, object]]:
@@ -93,7 +95,7 @@ def run_round(
 
 
 def run_training(
-    folder: Path, *, cores: str | None = None, profile: Path | None = None, words: Sequence[str] = ()
+    folder: Path, *, cores: str | None = None, profile: Path | None = None, snakemake_options: Sequence[str] = ()
 ) -> tuple[list[str], Findings]:
     """Train a detector on all that is labelled, as a round that chooses nothing; see `run_round`.
 
@@ -106,7 +108,7 @@ def run_training(
     config, snapshot = load_config(folder / subfolder / CONFIG), load_snapshot(folder / subfolder / SNAPSHOT)
     weights_name = "detector.safetensors" if config.detector.command_gives is None else "external.safetensors"
     target = detector_folder(Path(), opened.number) / ("metrics.json" if complete(snapshot.audit) else weights_name)
-    options = [str(target), *words]
+    options = [str(target), *snakemake_options]
     run_snakemake(
         folder, subfolder / CONFIG, cores=cores or (None if profile else "all"), profile=profile, options=options
     )
@@ -119,7 +121,7 @@ def write_again(folder: Path, output: Path, options: BatchOptions) -> int:
     """Write tasks for all images that must be checked again into a new folder, and return how many there are."""
     with writing(folder) as writer:
         settings, project = load_project_settings(folder), load_project(folder)
-        to_check = again(project)
+        to_check = images_to_check(project)
         if to_check:
             batch = again_batch(folder, settings, project, to_check)
             notes = ["Labelled before a class was there: look for it, and leave what is right."]
@@ -256,6 +258,7 @@ def score_lines(folder: Path, project: Project) -> list[str]:
 
 
 def _summary(folder: Path, number: int, notes: Sequence[str], options: BatchOptions) -> list[str]:
+    """Return lines that say what a round's batch has, where it is, and what comes next."""
     project, target = load_project(folder), round_folder(folder, number)
     audit = sum(project.images[image].role == AUDIT for image in project.sent[number])
     lines = [

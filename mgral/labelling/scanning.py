@@ -128,7 +128,7 @@ def scan_pictures(folder: Path, settings: ProjectSettings, project: Project, tak
         Where a folder is not there or has no pictures, a file cannot be read, or pictures have changed.
     """
     scan = Scan()
-    paths = dict(_places(folder, settings, scan.findings))
+    paths = dict(_paths_by_name(folder, settings, scan.findings))
     scan.findings.raise_faults("the folders of pictures", "")
     scan.seen = _read(_seen(folder), paths, scan.findings)
     digests = {name: seen.sha256 for name, seen in scan.seen.items()}
@@ -138,7 +138,7 @@ def scan_pictures(folder: Path, settings: ProjectSettings, project: Project, tak
     return scan
 
 
-def _places(folder: Path, settings: ProjectSettings, findings: Findings) -> Iterator[tuple[str, Path]]:
+def _paths_by_name(folder: Path, settings: ProjectSettings, findings: Findings) -> Iterator[tuple[str, Path]]:
     """Yield the name in the project, and the path, of each file that may be a picture, sorted by name."""
     for name, path_text in sorted({**settings.pictures, **settings.test_pictures}.items()):
         top = Path(os.path.normpath(folder.resolve() / path_text))  # a new project's folder is not there yet
@@ -164,7 +164,7 @@ def _places(folder: Path, settings: ProjectSettings, findings: Findings) -> Iter
             yield f"{name}/{path_in_folder}", top / path_in_folder
 
 
-def _files(top: Path, project: Path, findings: Findings, passed_over: Counter[str]) -> Iterator[str]:
+def _files(top: Path, project_folder: Path, findings: Findings, passed_over: Counter[str]) -> Iterator[str]:
     """Yield the paths below a folder of files named as pictures, and count the others by their suffix.
 
     Hidden ones and a project's own are passed over.
@@ -180,7 +180,7 @@ def _files(top: Path, project: Path, findings: Findings, passed_over: Counter[st
             folders.clear()
             continue
         visited.add(real_path)
-        is_project = Path(real_path) == project
+        is_project = Path(real_path) == project_folder
         folders[:] = [
             name for name in folders if not name.startswith(".") and not (is_project and OWN.fullmatch(name))
         ]
@@ -194,10 +194,10 @@ def _files(top: Path, project: Path, findings: Findings, passed_over: Counter[st
                 passed_over[splitext(name.lower())[1]] += 1
 
 
-def _read(known: Mapping[str, Seen], places: Mapping[str, Path], findings: Findings) -> dict[str, Seen]:
+def _read(last_seen: Mapping[str, Seen], paths: Mapping[str, Path], findings: Findings) -> dict[str, Seen]:
     """Return size, time and SHA-256 of each file, reading only those that differ from what was read last."""
     stats = {}
-    for name, path in tracked(places.items(), "files", len(places), "picture"):
+    for name, path in tracked(paths.items(), "files", len(paths), "picture"):
         try:
             stats[name] = path.stat()
         except OSError as error:
@@ -207,15 +207,15 @@ def _read(known: Mapping[str, Seen], places: Mapping[str, Path], findings: Findi
             del stats[name]
             findings.repair(UNREADABLE, f"{name}: it is no file")
     seen = {
-        name: known[name]
+        name: last_seen[name]
         for name, stat in stats.items()
-        if name in known and known[name][:2] == (stat.st_size, stat.st_mtime_ns)
+        if name in last_seen and last_seen[name][:2] == (stat.st_size, stat.st_mtime_ns)
     }
     to_read = sorted(stats.keys() - seen.keys())
 
     def read(name: str) -> tuple[str, Seen | OSError]:
         try:
-            with places[name].open("rb") as file:
+            with paths[name].open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             return name, error
@@ -233,10 +233,11 @@ def _read(known: Mapping[str, Seen], places: Mapping[str, Path], findings: Findi
 def remember_files(folder: Path, scan: Scan) -> None:
     """Write down what was read, so that the next scan reads only what differs."""
     if scan.seen != _seen(folder):
-        write_json(folder / SEEN, {name: list(one) for name, one in scan.seen.items()})
+        write_json(folder / SEEN, {name: list(seen) for name, seen in scan.seen.items()})
 
 
 def _seen(folder: Path) -> dict[str, Seen]:
+    """Return the files as they were read last; none where that was not written down, or is damaged."""
     try:
         return {name: Seen(*row) for name, row in read_json(folder / SEEN).items()}
     except (InputError, TypeError, ValueError, AttributeError):
@@ -268,8 +269,9 @@ def _recognise(project: Project, digests: Mapping[str, str], scan: Scan, take_ch
 
 
 def _add_new(
-    settings: ProjectSettings, project: Project, places: Mapping[str, Path], digests: Mapping[str, str], scan: Scan
+    settings: ProjectSettings, project: Project, paths: Mapping[str, Path], digests: Mapping[str, str], scan: Scan
 ) -> None:
+    """Add new pictures that can be decoded to the scan, and copies that the project does not know."""
     known_files = {picture.sha256: project.files[picture.id] for picture in project.pictures.values()}
     new_files: dict[str, str] = {}
     copies: list[tuple[Finding, str, str]] = []
@@ -284,7 +286,7 @@ def _add_new(
             kind = COPIES if not both else KNOWN_BOTH if sha in known_files else BOTH
             copies.append((kind, name, first))
     number = max(project.pictures, default=0)
-    usable = _usable(settings, {name: places[name] for name in sorted(new_files.values())}, scan.findings)
+    usable = _usable(settings, {name: paths[name] for name in sorted(new_files.values())}, scan.findings)
     shas = {name: sha for sha, name in new_files.items()}
     for name, (width, height) in usable:
         number += 1
@@ -302,13 +304,13 @@ def _add_new(
 
 
 def _usable(
-    settings: ProjectSettings, places: Mapping[str, Path], findings: Findings
+    settings: ProjectSettings, paths: Mapping[str, Path], findings: Findings
 ) -> Iterator[tuple[str, tuple[int, int]]]:
     """Yield the name and the upright size of each picture that can be decoded, and note the others."""
     decoding = settings.decoding
 
-    def opened(given: tuple[str, Path, tuple[int, int]]) -> tuple[str, tuple[int, int] | PictureError]:
-        name, path, size = given
+    def try_to_decode(sized_picture: tuple[str, Path, tuple[int, int]]) -> tuple[str, tuple[int, int] | PictureError]:
+        name, path, size = sized_picture
         try:
             decode(path.read_bytes(), name, size, decoding)
         except PictureError as error:
@@ -318,8 +320,8 @@ def _usable(
         return name, size
 
     with pillow_limits(decoding.max_pixels), ThreadPoolExecutor(os.cpu_count()) as pool:
-        sized = list(_sized(places, decoding, findings))
-        for name, result in tracked(pool.map(opened, sized), "decode", len(sized), "picture"):
+        sized = list(_sized(paths, decoding, findings))
+        for name, result in tracked(pool.map(try_to_decode, sized), "decode", len(sized), "picture"):
             if isinstance(result, PictureError):
                 if result.kind in BY_SETTING:
                     findings.repair(BY_SETTING[result.kind], result.place)
@@ -330,11 +332,12 @@ def _usable(
 
 
 def _sized(
-    places: Mapping[str, Path], own: PictureSettings, findings: Findings
+    paths: Mapping[str, Path], settings: PictureSettings, findings: Findings
 ) -> Iterator[tuple[str, Path, tuple[int, int]]]:
-    for name, path in tracked(places.items(), "sizes", len(places), "picture"):
+    """Yield the name, the path and the upright size of each picture whose header can be read, and note the others."""
+    for name, path in tracked(paths.items(), "sizes", len(paths), "picture"):
         try:
-            yield name, path, picture_size(path, own.exif)
+            yield name, path, picture_size(path, settings.exif)
         except InputError as error:
             findings.repair(UNREADABLE, str(error).replace(str(path), name, 1))
 

@@ -70,26 +70,26 @@ class ProjectSettings(Section):
 
     @field_validator("budget", "batch", mode="before")
     @classmethod
-    def _in_pictures(cls, given: Any, info: ValidationInfo) -> Any:
-        if isinstance(given, dict):
+    def _in_pictures(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, dict):
             raise ValueError(f"{info.field_name}: a project counts pictures; give a number of pictures")
-        return given
+        return value
 
     @field_validator("test_pictures")
     @classmethod
-    def _other_names(cls, given: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        if common := {*given} & {*info.data.get("pictures", ())}:
+    def _other_names(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if common := {*value} & {*info.data.get("pictures", ())}:
             raise ValueError(f"pictures, test_pictures: {', '.join(sorted(common))} is in both; choose another name")
-        return given
+        return value
 
     @field_validator("video_names")
     @classmethod
-    def _compiles(cls, given: str | None) -> str | None:
+    def _compiles(cls, value: str | None) -> str | None:
         try:
-            re.compile(given or "")
+            re.compile(value or "")
         except re.error as error:
             raise ValueError(f"video_names: it is no regular expression ({error}); correct it") from None
-        return given
+        return value
 
     @property
     def decoding(self) -> PictureSettings:
@@ -119,8 +119,13 @@ def load_project_settings(folder: Path) -> ProjectSettings:
     return valid_settings(read_values(path), str(path))
 
 
-def valid_settings(values: dict[str, Any], what: str) -> ProjectSettings:
+def valid_settings(values: dict[str, Any], source: str) -> ProjectSettings:
     """Return the settings of a project from plain values.
+
+    Parameters
+    ----------
+    source
+        What has the values, such as the path of a file, for the error.
 
     Raises
     ------
@@ -132,7 +137,7 @@ def valid_settings(values: dict[str, Any], what: str) -> ProjectSettings:
     except ValidationError as error:
         lines = [explain(dict(fault), version=1, keys="docs/project-settings.md") for fault in error.errors()]
         lines += _faults_of_configuration(values)
-        raise InputError(f"{what} is not valid:\n  " + "\n  ".join(lines)) from None
+        raise InputError(f"{source} is not valid:\n  " + "\n  ".join(lines)) from None
 
 
 def _faults_of_configuration(values: dict[str, Any]) -> list[str]:
@@ -162,12 +167,12 @@ def write_project_settings(folder: Path, settings: ProjectSettings) -> None:
     write_bytes(folder / FILE, (HEADER + text).encode())
 
 
-def audit_size(settings: ProjectSettings, pictures: int) -> int:
+def audit_size(settings: ProjectSettings, picture_count: int) -> int:
     """Return how many pictures the audit set has: `audit`, or what follows from the budget.
 
     10 % of the budget or 50, the larger, but at most 20 % of the budget and of the pictures.
     """
     if settings.audit is not None:
-        return min(settings.audit, pictures)
+        return min(settings.audit, picture_count)
     wanted = max(50, round(0.1 * settings.budget))
-    return min(wanted, settings.budget // 5, pictures // 5)
+    return min(wanted, settings.budget // 5, picture_count // 5)

@@ -51,5 +51,5 @@ def _pairs(people: int) -> Iterator[tuple[int, int]]:
             yield _sorted(circle[2 * step % people], circle[(2 * step + 1) % people])
 
 
-def _sorted(one: int, other: int) -> tuple[int, int]:
-    return min(one, other), max(one, other)
+def _sorted(first: int, second: int) -> tuple[int, int]:
+    return min(first, second), max(first, second)

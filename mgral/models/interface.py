@@ -97,7 +97,7 @@ class DetectorModel(nn.Module, ABC):
             )
         return [group for group in groups if group["params"]]
 
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def with_own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of a file by this detector's own names; weights that it does not know are left out.
 
         The file may be of the complete detector or of `pretrained`. Its names may lack a prefix that they have here,
@@ -158,14 +158,14 @@ class DenseModel(DetectorModel):
         return self.predict(self.maps(images))
 
     def find(self, predictions: Predictions, limits: Limits) -> list[Found]:
-        """Return the boxes found in each image, given predictions; `Found.places` are indices of anchors."""
+        """Return the boxes found in each image, given predictions; `Found.sources` are indices of anchors."""
         boxes, found = self.boxes(predictions.offsets), []
         for image_boxes, logits in zip(boxes, predictions.logits, strict=True):
             scores = self.class_scores(logits)
-            places, labels = suppress(image_boxes, scores, limits)
-            # Of the places found only: all distributions of a large image take gigabytes.
-            distributions = self.class_probabilities(logits[places])
-            found.append(Found(image_boxes[places], scores[places, labels], labels, distributions, places))
+            sources, labels = suppress(image_boxes, scores, limits)
+            # Of these sources only: all distributions of a large image take gigabytes.
+            distributions = self.class_probabilities(logits[sources])
+            found.append(Found(image_boxes[sources], scores[sources, labels], labels, distributions, sources))
         return found
 
     @abstractmethod

@@ -71,14 +71,14 @@ class TorchvisionRetinaNet(DenseModel):
         """
         return F.softmax(F.pad(logits, (1, 0)), dim=-1)
 
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def with_own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights by the detector's own names; torchvision renamed layers after it had published weights."""
         renamed = {}
         for name, values in state.items():
             new_name = re.sub(r"(\bfpn\.\w+_blocks\.\d+)\.(\w+)$", r"\1.0.\2", name)
             new_name = re.sub(r"(_head\.conv\.)(\d+)\.(\w+)$", lambda m: f"{m[1]}{int(m[2]) // 2}.0.{m[3]}", new_name)
             renamed[new_name] = values
-        return super().own_names(renamed)
+        return super().with_own_names(renamed)
 
 
 class RetinaNet(TorchvisionRetinaNet):

@@ -81,7 +81,7 @@ class SSD300(TorchvisionSSD):
         turned: Predictions = self.mirrored(predictions)
         return turned
 
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def with_own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights by the detector's own names; VGG16 names its layers by their places: `features.28.bias`."""
         names = {module: name for name, module in self.named_modules()}
         vgg_state = {
@@ -90,7 +90,7 @@ class SSD300(TorchvisionSSD):
             for kind in ("weight", "bias")
             if f"features.{place}.{kind}" in state
         }
-        return vgg_state or super().own_names(state)
+        return vgg_state or super().with_own_names(state)
 
     def _vgg(self) -> list[nn.Module]:
         """Return the layers of VGG16 in its order: the first map is taken from their middle."""

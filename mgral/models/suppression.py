@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-CANDIDATES = 5000
+MOST_PAIRS = 5000
 """Largest number of pairs of box and class of an image that enter the suppression: those with the best scores."""
 
 
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     """int64 [n]: indices into the data set's categories."""
     distributions: Tensor
     """float32 [n, C + 1]: the probabilities of the background, first, and the classes."""
-    places: Tensor
+    sources: Tensor
     """int64 [n]: the anchor, proposal or query that each comes from."""
 
     def only(self, chosen: Tensor) -> "Found":
@@ -44,7 +44,7 @@ class Found(NamedTuple):
         return Found(*(tensor.to(device) for tensor in self))
 
     def objects(self) -> "Found":
-        """Return the boxes whose class is the most probable one of their place, so that an object counts once."""
+        """Return the boxes whose class is the most probable one of their source, so that an object counts once."""
         return self.only(self.distributions[:, 1:].argmax(1) == self.labels)
 
 
@@ -54,17 +54,18 @@ def suppress(boxes: Tensor, scores: Tensor, limits: Limits) -> tuple[Tensor, Ten
     Parameters
     ----------
     boxes
-        float32 [P, 4], a box for each of P places; or [P, C, 4], one for each class of it.
+        float32 [P, 4], a box for each of P sources (anchors, proposals or queries); or [P, C, 4], one for each
+        class of a source.
     scores
         float32 [P, C].
 
     Returns
     -------
-    Their places and their classes, int64 [n] each, best first.
+    Their sources and their classes, int64 [n] each, best first.
     """
-    places, labels = (scores > limits.score_threshold).nonzero(as_tuple=True)
-    best = scores[places, labels].topk(min(CANDIDATES, len(places))).indices
-    places, labels = places[best], labels[best]
-    candidates = boxes[places] if boxes.ndim == 2 else boxes[places, labels]
-    kept = batched_nms(candidates, scores[places, labels], labels, limits.nms_iou)[: limits.max_detections]
-    return places[kept], labels[kept]
+    sources, labels = (scores > limits.score_threshold).nonzero(as_tuple=True)
+    best = scores[sources, labels].topk(min(MOST_PAIRS, len(sources))).indices
+    sources, labels = sources[best], labels[best]
+    candidates = boxes[sources] if boxes.ndim == 2 else boxes[sources, labels]
+    kept = batched_nms(candidates, scores[sources, labels], labels, limits.nms_iou)[: limits.max_detections]
+    return sources[kept], labels[kept]

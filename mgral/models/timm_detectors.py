@@ -44,15 +44,15 @@ class OnBackbone(CentredAnchors):
         """Return the feature pyramid; see `DenseModel.maps`."""
         return list(self.pyramid(images).values())
 
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def with_own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights by the detector's own names; those of the backbone alone have timm's, or its package's.
 
         A file of another detector of this module will do too, even if other strides split its backbone differently.
         """
-        backbone_state = self.pretrained.own_names(
+        backbone_state = self.pretrained.with_own_names(
             {re.sub(IN_STAGE, "", name): tensor for name, tensor in state.items()}
         )
-        return super().own_names(state) | super().own_names(backbone_state)
+        return super().with_own_names(state) | super().with_own_names(backbone_state)
 
 
 def _pyramid(config: TimmConfig) -> BackbonePyramid:

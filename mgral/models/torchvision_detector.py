@@ -65,29 +65,30 @@ class TorchvisionDetector(DetectorModel):
         return losses
 
     def detect(self, images: Tensor, limits: Limits) -> list[Found]:
-        """Return what is found in each image; places are proposals of Faster R-CNN, else anchors."""
-        shown = self._shown(images)
-        return self._find(shown, self.model.backbone(shown), limits)
+        """Return what is found in each image; sources are proposals of Faster R-CNN, else anchors."""
+        inputs = self._normalised(images)
+        return self._find(inputs, self.model.backbone(inputs), limits)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the averages and the maxima of the backbone's maps, float32 [B, F]."""
-        return pooled(list(self.model.backbone(self._shown(images)).values()))
+        return pooled(list(self.model.backbone(self._normalised(images)).values()))
 
     def features_and_detections(self, images: Tensor, limits: Limits) -> tuple[Tensor, list[Found]]:
         """Return `features` and `detect` in one pass."""
-        shown = self._shown(images)
-        maps = self.model.backbone(shown)
-        return pooled(list(maps.values())), self._find(shown, maps, limits)
+        inputs = self._normalised(images)
+        maps = self.model.backbone(inputs)
+        return pooled(list(maps.values())), self._find(inputs, maps, limits)
 
-    def own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def with_own_names(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return weights by the detector's own names; MobileNet's own have `features.` before them."""
-        return super().own_names({name.removeprefix("features."): values for name, values in state.items()})
+        return super().with_own_names({name.removeprefix("features."): values for name, values in state.items()})
 
-    def _shown(self, images: Tensor) -> Tensor:
+    def _normalised(self, images: Tensor) -> Tensor:
+        """Return the inputs of the network, float32 [B, 3, H, W]."""
         return laid_out((images.float() - self.mean) / self.deviation)
 
-    def _find(self, shown: Tensor, maps: dict[str, Tensor], limits: Limits) -> list[Found]:
-        images = ImageList(shown, [self.size] * len(shown))
+    def _find(self, inputs: Tensor, maps: dict[str, Tensor], limits: Limits) -> list[Found]:
+        images = ImageList(inputs, [self.size] * len(inputs))
         if hasattr(self.model, "roi_heads"):
             return self._find_in_proposals(images, maps, limits)
         return self._find_at_anchors(images, list(maps.values()), limits)
@@ -103,9 +104,9 @@ class TorchvisionDetector(DetectorModel):
         for image_boxes, distributions in zip(*parts, strict=True):
             class_boxes, scores = image_boxes[:, 1:], distributions[:, 1:]
             large_enough = (class_boxes[..., 2:] - class_boxes[..., :2] >= SMALLEST_SIDE).all(-1)
-            places, labels = suppress(class_boxes, scores * large_enough, limits)
+            sources, labels = suppress(class_boxes, scores * large_enough, limits)
             found.append(
-                Found(class_boxes[places, labels], scores[places, labels], labels, distributions[places], places)
+                Found(class_boxes[sources, labels], scores[sources, labels], labels, distributions[sources], sources)
             )
         return found
 
@@ -123,9 +124,9 @@ class TorchvisionDetector(DetectorModel):
                 scores, logits = logits.sigmoid(), F.pad(logits, (1, 0))
             if "bbox_ctrness" in predicted:
                 scores = (scores * predicted["bbox_ctrness"][image].sigmoid()).sqrt()
-            places, labels = suppress(boxes, scores, limits)
-            distributions = F.softmax(logits[places], dim=-1)
-            found.append(Found(boxes[places], scores[places, labels], labels, distributions, places))
+            sources, labels = suppress(boxes, scores, limits)
+            distributions = F.softmax(logits[sources], dim=-1)
+            found.append(Found(boxes[sources], scores[sources, labels], labels, distributions, sources))
         return found
 
     def _freeze(self, config: TorchvisionDetectorConfig) -> None:
@@ -172,8 +173,13 @@ def _freeze_normalisation(module: nn.Module) -> None:
 
 def _in_full_precision(_: nn.Module, __: Any, predicted: Any) -> Any:
     """Return what a head predicts in float32: torchvision computes losses of it, which half precision spoils."""
+    return _to_float32(predicted)
+
+
+def _to_float32(predicted: Any) -> Any:
+    """Return a tensor in float32, or a dictionary or sequence with all of its tensors in float32."""
     if isinstance(predicted, Tensor):
         return predicted.float()
     if isinstance(predicted, dict):
-        return {name: _in_full_precision(_, __, value) for name, value in predicted.items()}
-    return type(predicted)(_in_full_precision(_, __, value) for value in predicted)
+        return {name: _to_float32(value) for name, value in predicted.items()}
+    return type(predicted)(_to_float32(value) for value in predicted)

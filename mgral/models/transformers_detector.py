@@ -69,23 +69,23 @@ class TransformersDetector(DetectorModel):
             {"class_labels": image_labels[image_labels >= 0], "boxes": image_boxes[image_labels >= 0]}
             for image_boxes, image_labels in zip(boxes, targets.labels, strict=True)
         ]
-        loss = self.model(pixel_values=self._shown(images), labels=labels).loss
+        loss = self.model(pixel_values=self._normalised(images), labels=labels).loss
         if processes() > 1:
             # Without a box in this process' images no denoising query is drawn, and others wait for its gradients.
             loss = loss + 0 * sum(parameter.sum() for parameter in self.parameters() if parameter.requires_grad)
         return {"loss": loss}
 
     def detect(self, images: Tensor, limits: Limits) -> list[Found]:
-        """Return what is found in each image, without suppression of overlaps; places are queries."""
+        """Return what is found in each image, without suppression of overlaps; sources are queries."""
         return self.features_and_detections(images, limits)[1]
 
     def features(self, images: Tensor) -> Tensor:
         """Return the averages and the maxima of the encoder's output (Yolos: of all tokens), float32 [B, F]."""
-        return _pooled(self.model(pixel_values=self._shown(images)))
+        return _pooled(self.model(pixel_values=self._normalised(images)))
 
     def features_and_detections(self, images: Tensor, limits: Limits) -> tuple[Tensor, list[Found]]:
         """Return `features` and `detect` in one pass."""
-        predicted = self.model(pixel_values=self._shown(images))
+        predicted = self.model(pixel_values=self._normalised(images))
         height, width = self.size
         sides = predicted.pred_boxes.new_tensor([width, height, width, height])
         boxes = clip_boxes_to_image(box_convert(predicted.pred_boxes, "cxcywh", "xyxy") * sides, self.size)
@@ -94,7 +94,8 @@ class TransformersDetector(DetectorModel):
         ]
         return _pooled(predicted), found
 
-    def _shown(self, images: Tensor) -> Tensor:
+    def _normalised(self, images: Tensor) -> Tensor:
+        """Return the inputs of the network, float32 [B, 3, H, W]."""
         return laid_out((images.float() - self.mean) / self.deviation)
 
     def _find(self, boxes: Tensor, logits: Tensor, limits: Limits) -> Found:
@@ -107,8 +108,8 @@ class TransformersDetector(DetectorModel):
             distributions, scores = F.softmax(F.pad(logits, (1, 0)), dim=-1), logits.sigmoid()
         best, pairs = scores.flatten().topk(min(limits.max_detections, scores.numel()))
         pairs = pairs[best > limits.score_threshold]
-        places, labels = pairs // scores.shape[1], pairs % scores.shape[1]
-        return Found(boxes[places], scores[places, labels], labels, distributions[places], places)
+        sources, labels = pairs // scores.shape[1], pairs % scores.shape[1]
+        return Found(boxes[sources], scores[sources, labels], labels, distributions[sources], sources)
 
 
 def _pooled(predicted: object) -> Tensor:

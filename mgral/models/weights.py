@@ -94,6 +94,7 @@ def _timm_weights(backbone: str, mirror: str | None) -> Published:
 
 
 def _with_digits(url: Any) -> Published | None:
+    """Return the file at a URL whose name ends in digits of its checksum; None without these."""
     digits = re.search(r"-([0-9a-f]{8,})\.pth$", str(url))
     return Published(url, Checksum("sha256", digits[1])) if digits else None
 
@@ -111,7 +112,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} contains no weights that can be read (other objects than tensors, or no such file); {GIVE}"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, KeyError) as error:
-        reason = "it is empty" if not content else _first_words(error)
+        reason = "it is empty" if not content else _first_sentence(error)
         raise InputError(f"{path} contains no weights that can be read ({reason}); {GIVE}") from None
     for key in WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
@@ -121,19 +122,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {re.sub(WRAPPED, "", str(name)): value for name, value in state.items() if isinstance(value, Tensor)}
 
 
-def _first_words(error: Exception) -> str:
+def _first_sentence(error: Exception) -> str:
     """Return the first sentence of an error, where it says something: torch goes on with advice."""
     sentence = re.split(r"\. |\n", str(error))[0]
     return "it is no file of torch's" if isinstance(error, KeyError) or sentence.startswith("[") else sentence
 
 
-def start_of(detector: DetectorModel, state: dict[str, Tensor], source: str) -> tuple[dict[str, Tensor], str]:
+def fitting_weights(detector: DetectorModel, state: dict[str, Tensor], source: str) -> tuple[dict[str, Tensor], str]:
     """Return the tensors of a state dict that fit a detector, by its own names, and a line about these and the rest.
 
     Statistics of an earlier training are left out. Raises InputError where nothing fits, or a number is not finite.
     """
     own_state = {name: tensor for name, tensor in detector.state_dict().items() if not re.search(STATISTICS, name)}
-    renamed = detector.own_names(state)
+    renamed = detector.with_own_names(state)
     fitting = {
         name: tensor
         for name, tensor in renamed.items()
@@ -174,10 +175,10 @@ def _is_plain(values: Tensor) -> bool:
     return values.is_floating_point() and not values.is_meta and not values.is_sparse
 
 
-def check_backbone(detector: DetectorModel, start: Mapping[str, Tensor], source: str) -> None:
+def check_backbone(detector: DetectorModel, weights: Mapping[str, Tensor], source: str) -> None:
     """Raise InputError if published weights lack tensors of the backbone, as if timm renames them on loading."""
     names = [name for name in detector.pretrained.state_dict() if not re.search(STATISTICS, name)]
-    if missing := [name for name in names if not any(loaded.endswith(f".{name}") for loaded in start)]:
+    if missing := [name for name in names if not any(loaded.endswith(f".{name}") for loaded in weights)]:
         raise InputError(
             f"detector.weights: {source} lacks {len(missing)} of the {len(names)} tensors of the backbone "
             f"({', '.join(missing[:3])}, ...); choose another backbone, or set detector.weights to a file or to null"

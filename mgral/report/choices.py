@@ -129,7 +129,7 @@ def cycle_figures(results: Results) -> list[Figure]:
     by_round = shares.groupby(ROUND, sort=False)
     boxes = by_round[["chosen", "left"]].sum()
     images = results.batches.set_index(ROUND)[["images", "pool"]]
-    of_cycles = pd.DataFrame(
+    rounds = pd.DataFrame(
         {
             "chosen_evenness": by_round["chosen_share"].agg(evenness),
             "pool_evenness": by_round["pool_share"].agg(evenness),
@@ -150,7 +150,7 @@ def cycle_figures(results: Results) -> list[Figure]:
     return [
         _cycle_figure(
             results,
-            of_cycles,
+            rounds,
             "class_evenness",
             "evenness",
             evenness_title,
@@ -158,24 +158,22 @@ def cycle_figures(results: Results) -> list[Figure]:
             evenness_caption,
         ),
         _cycle_figure(
-            results, of_cycles, "boxes_an_image", "boxes", boxes_title, "boxes per chosen image", boxes_caption
+            results, rounds, "boxes_an_image", "boxes", boxes_title, "boxes per chosen image", boxes_caption
         ),
     ]
 
 
 def _cycle_figure(
-    results: Results, of_cycles: pd.DataFrame, stem: str, what: str, title: str, label: str, caption: str
+    results: Results, rounds: pd.DataFrame, stem: str, measure: str, title: str, label: str, caption: str
 ) -> Figure:
     """Draw a line for each strategy, of its batches, and the pool of cycle 0; `caption` has their means filled in."""
-    chosen_column, pool_column = f"chosen_{what}", f"pool_{what}"
+    chosen_column, pool_column = f"chosen_{measure}", f"pool_{measure}"
     styles, with_seeds = strategy_styles(results.config), strategies_with_seeds(results)
-    first_pool = of_cycles.loc[
-        (of_cycles["strategy"] == of_cycles["strategy"][0]) & (of_cycles["cycle"] == 0), pool_column
-    ]
+    first_pool = rounds.loc[(rounds["strategy"] == rounds["strategy"][0]) & (rounds["cycle"] == 0), pool_column]
 
     def paint(axes: Axes) -> None:
         for strategy, (colour, marker) in styles.items():
-            rows = of_cycles[of_cycles["strategy"] == strategy]
+            rows = rounds[rounds["strategy"] == strategy]
             for _, seed_rows in rows.groupby("seed", sort=False) if strategy in with_seeds else ():
                 cells = seed_rows["cycle"], seed_rows[chosen_column]
                 axes.plot(*cells, marker, color=colour, alpha=0.4, markersize=3.5, markeredgewidth=0)
@@ -183,24 +181,24 @@ def _cycle_figure(
             axes.plot(mean.index, mean, marker=marker, color=colour, markeredgecolor="white", label=strategy)
         axes.axhline(first_pool.mean(), color=FAINT, linestyle="--", linewidth=1.2, label="pool of cycle 0")
         axes.set(xlabel="cycle", ylabel=label)
-        if what == "boxes":
+        if measure == "boxes":
             axes.set_ylim(bottom=0)
         axes.set_xlim(-0.5, results.config.cycles - 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         legend_above(axes)
 
     drawing = draw(stem, 5.0, 3.0 + legend_height([*results.config.strategies, "pool of cycle 0"]), paint)
-    over_all = of_cycles.groupby("strategy", sort=False)[chosen_column].mean()
-    digits = 2 if what == "boxes" else 3
-    means = ", ".join(f"{strategy} {mean:.{digits}f}" for strategy, mean in over_all.items())
-    table = Table(stem, of_cycles[[*ROUND, chosen_column, pool_column]])
-    conclusion = _extremes(over_all, f".{digits}f", _EXTREMES[what])
+    means_by_strategy = rounds.groupby("strategy", sort=False)[chosen_column].mean()
+    digits = 2 if measure == "boxes" else 3
+    means = ", ".join(f"{strategy} {mean:.{digits}f}" for strategy, mean in means_by_strategy.items())
+    table = Table(stem, rounds[[*ROUND, chosen_column, pool_column]])
+    conclusion = _extremes(means_by_strategy, f".{digits}f", _EXTREMES[measure])
     return Figure(stem, title, conclusion, caption.format(means=means, pool=first_pool.mean()), drawing, table)
 
 
-def _extremes(over_all: pd.Series, form: str, words: tuple[str, str]) -> str:
+def _extremes(means_by_strategy: pd.Series, form: str, words: tuple[str, str]) -> str:
     """Name the strategies with the highest and the lowest mean."""
-    means = over_all.dropna()
+    means = means_by_strategy.dropna()
     if not len(means):
         return "There are no boxes to compare."
     highest, lowest = str(means.idxmax()), str(means.idxmin())

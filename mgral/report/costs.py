@@ -42,11 +42,11 @@ class TableCost:
     strategies: tuple[str, ...]
     tables: int
     """Tables of a seed: reward splits in all rounds."""
-    trained: int
+    images_trained: int
     """Images in the training batches of their variants."""
     detectors: float
     """The same in units of the images that a detector of cycle 0 is trained on."""
-    seen: int
+    images_seen: int
     """Images embedded and evaluated for them, and those that get pseudo-labels."""
 
 
@@ -97,21 +97,23 @@ def table_costs(results: Results) -> list[TableCost]:
 
 def _table_cost(results: Results, table: str, strategies: tuple[str, ...]) -> TableCost:
     """Count for each round the embeddings of all images, the pseudo-labels and the evaluations of variants 0..K."""
-    config, train = results.config.for_strategy(strategies[0]), len(results.train.image_ids)
+    config, train_images = results.config.for_strategy(strategies[0]), len(results.train.image_ids)
     lut = config.lut
     # Lengths that are derived differ by seed.
     seed_configs = [
         config.model_copy(update={"iterations": settings.iterations}) for settings in results.settings.values()
     ]
     rounds = table_rounds(config, strategies)
-    tables, trained, seen = sum(rounds.values()), 0.0, 0
+    tables, images_trained, images_seen = sum(rounds.values()), 0.0, 0
     for (_, cycle), splits in rounds.items():
         labelled = images_labelled(results, strategies, cycle)
-        pseudo_labelled = train - labelled if lut.labels == "pseudo_labels" else 0
-        seen += train + pseudo_labelled + splits * (lut.variants + 1) * reward_images(lut, labelled, train)
-        trained += splits * mean(table_images(seed_config, labelled) for seed_config in seed_configs)
+        pseudo_labelled = train_images - labelled if lut.labels == "pseudo_labels" else 0
+        images_seen += (
+            train_images + pseudo_labelled + splits * (lut.variants + 1) * reward_images(lut, labelled, train_images)
+        )
+        images_trained += splits * mean(table_images(seed_config, labelled) for seed_config in seed_configs)
     per_detector = mean(detector_images(seed_config, config.initial) for seed_config in seed_configs)
-    return TableCost(table, strategies, tables, round(trained), trained / per_detector, seen)
+    return TableCost(table, strategies, tables, round(images_trained), images_trained / per_detector, images_seen)
 
 
 def costs_table(rows: list[CostRow]) -> Table:
@@ -130,6 +132,4 @@ def costs_table(rows: list[CostRow]) -> Table:
 
 def table_costs_table(costs: list[TableCost]) -> Table:
     """Return the cost of the lookup tables as numbers."""
-    names = {"trained": "images_trained", "seen": "images_seen"}
-    left_out = ["strategies", "detectors"]
-    return Table("cost_of_tables", pd.DataFrame(costs).drop(columns=left_out).rename(columns=names))
+    return Table("cost_of_tables", pd.DataFrame(costs).drop(columns=["strategies", "detectors"]))

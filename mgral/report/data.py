@@ -31,7 +31,7 @@ class Repair:
 
 
 @dataclass(frozen=True)
-class Shown:
+class NamedPicture:
     """A picture of a pair, and what it is called."""
 
     picture: Inline
@@ -42,8 +42,8 @@ class Shown:
 class Example:
     """A test image beside its nearest near-copy among the training images."""
 
-    test: Shown
-    train: Shown
+    test: NamedPicture
+    train: NamedPicture
     difference: float
 
 
@@ -79,10 +79,12 @@ def load_notes(folder: Path, config: Config, train: Dataset, images: Images) -> 
     return DataNotes(tuple(repairs), groups, examples)
 
 
-def _example(pair: NearCopy, train: Dataset, images: Images, test: Dataset, tested: Images) -> Example:
-    return Example(_shown(test, tested, pair.test), _shown(train, images, pair.train), pair.difference)
+def _example(pair: NearCopy, train: Dataset, images: Images, test: Dataset, test_images: Images) -> Example:
+    return Example(
+        _named_picture(test, test_images, pair.test), _named_picture(train, images, pair.train), pair.difference
+    )
 
 
-def _shown(dataset: Dataset, images: Images, image_id: int) -> Shown:
+def _named_picture(dataset: Dataset, images: Images, image_id: int) -> NamedPicture:
     row = int(dataset.rows([image_id])[0])
-    return Shown(inline_picture(images.image(row), dataset.sizes[row]), dataset.file_names[row])
+    return NamedPicture(inline_picture(images.image(row), dataset.sizes[row]), dataset.file_names[row])

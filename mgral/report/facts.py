@@ -17,19 +17,21 @@ def knows_boxes(config: Config) -> bool:
 def instances(config: Config) -> list[tuple[str, str, str]]:
     """Return name, type and own settings of each strategy; none where all have the experiment's settings."""
     strategies = config.model_dump(mode="json")["strategies"]
-    rows = [(name, settings.pop("type"), ", ".join(_flat(settings))) for name, settings in strategies.items()]
+    rows = [
+        (name, settings.pop("type"), ", ".join(_flat_settings(settings))) for name, settings in strategies.items()
+    ]
     return rows if any(name != kind or settings for name, kind, settings in rows) else []
 
 
-def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[str]:
+def _flat_settings(settings: Mapping[str, Any], place: str = "") -> Iterator[str]:
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{place}{key}.")
+            yield from _flat_settings(value, f"{place}{key}.")
         else:
             yield f"{place}{key}: {json.dumps(value)}".replace('"', "")
 
 
-def in_short(results: Results) -> str:
+def experiment_line(results: Results) -> str:
     """Return in a line what was compared, on which data, with which detector."""
     config = results.config
     names, seeds = len(config.strategies), len(config.seeds)
@@ -62,7 +64,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
             "Labels",
             f"{config.initial} images at the start, {in_words(config.budget)} a cycle, {config.cycles} cycles",
         ),
-        ("At the end", at_the_end(results)),
+        ("At the end", final_labels_in_words(results)),
         (f"Seed{plural}", ", ".join(map(str, config.seeds))),
         *([("Detector", "external, by detector.command")] if by_command else []),
         ("Proxy" if by_command else "Detector", f"{config.detector.trained.name}, {width} × {height} px"),
@@ -84,7 +86,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
         labels, refresh = lut.labels.replace("_", " "), lut.refresh.replace("_", " ")
         entries += [
             ("Lookup tables", f"{lut.splits}, of {lut.variants} variants each; labels: {labels}; built {refresh}"),
-            ("Reward", reward_named(reward)),
+            ("Reward", reward_in_words(reward)),
         ]
     if config.agents:
         own_config = config.for_strategy(config.agents[0]) if len(config.agents) == 1 else config
@@ -92,7 +94,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
     return entries
 
 
-def at_the_end(results: Results) -> str:
+def final_labels_in_words(results: Results) -> str:
     """Return how many images are labelled in the last cycle, in words."""
     config = results.config
     labelled = images_labelled(results, tuple(config.strategies), config.cycles)
@@ -100,7 +102,7 @@ def at_the_end(results: Results) -> str:
     return f"{share}, in the mean of strategies" if isinstance(config.budget, BudgetConfig) else share
 
 
-def reward_named(reward: RewardConfig) -> str:
+def reward_in_words(reward: RewardConfig) -> str:
     """Return how rewards are looked up, in words."""
     if reward.estimator == "regression":
         return "AP of each class, learned from the variants by the images that show it, their crowding and variety"

@@ -54,10 +54,10 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
     ceilings = {part: float(np.mean(list(seed_ceilings.values()))) for part, seed_ceilings in by_seed.items()}
     comparisons = compare_with_counts(rows, all_trials, ceilings, seed)
     shown_rows = [rows[0], *(row for row in rows[1:] if row.configured)]
-    figures = (_forest(rows, ceilings), *(_scatter(row, trials) for row in shown_rows))
+    figures = (_ranking_figure(rows, ceilings), *(_gains_figure(row, trials) for row in shown_rows))
     if config.lut.splits > 1:
-        figures += tuple(_splits(row.kind, trials, ceilings["all"]) for row in rows if row.configured)
-    sentence = in_a_sentence(comparisons["all"])
+        figures += tuple(_splits_figure(row.kind, trials, ceilings["all"]) for row in rows if row.configured)
+    sentence = comparison_in_words(comparisons["all"])
     html = render(
         "fidelity.html.jinja",
         {"correlation": signed, "percent": _percent},
@@ -76,15 +76,15 @@ def build_fidelity_report(config: Config, trials: Mapping[int, Trial]) -> Fideli
         ),
         undecided=sum(candidate.reason is not None for trial in all_trials for candidate in trial.candidates),
         figures=figures,
-        size=_size(config),
+        size=_batch_size_in_words(config),
     )
     tables = (*(figure.table for figure in figures), _comparison_table(comparisons), _gains_table(trials))
     return FidelityReport(html, figures, tables, tuple(rows), comparisons, sentence)
 
 
-def in_a_sentence(found: CountsComparison) -> str:
+def comparison_in_words(comparison: CountsComparison) -> str:
     """Say whether the reward in use beats counts alone, and what part of the noise ceiling it reaches."""
-    gap = found.difference
+    gap = comparison.difference
     if gap.low > ROUNDING:
         verdict = "The reward in use ranks batches better than counts alone, by"
     elif gap.high < -ROUNDING:
@@ -92,19 +92,20 @@ def in_a_sentence(found: CountsComparison) -> str:
     else:
         verdict = "Whether the reward in use ranks batches better than counts alone stays open, with a difference of"
     verdict += f" {signed(gap.mean)} in rank correlation (95 %: {signed(gap.low)} to {signed(gap.high)})"
-    if found.reached is None:
+    if comparison.reached is None:
         return f"{verdict}; repeated trainings disagree so much that no reward could rank these batches."
-    return f"{verdict}; it reaches {_percent(found.reached)} of the noise ceiling, {signed(found.ceiling)}."
+    return f"{verdict}; it reaches {_percent(comparison.reached)} of the noise ceiling, {signed(comparison.ceiling)}."
 
 
-def _size(config: Config) -> str:
+def _batch_size_in_words(config: Config) -> str:
     """Return how many images a batch has, in words."""
     budget = in_words(config.budget)
     size = f"as many images as strategies are asked for with a budget of {budget}"
     return size if isinstance(config.budget, BudgetConfig) else budget
 
 
-def _forest(rows: Sequence[FidelityRow], ceilings: Mapping[str, float]) -> Figure:
+def _ranking_figure(rows: Sequence[FidelityRow], ceilings: Mapping[str, float]) -> Figure:
+    """Draw how well each kind of reward ranks batches, the best first."""
     ceiling = ceilings["all"]
 
     def paint(axes: Axes) -> None:
@@ -121,12 +122,12 @@ def _forest(rows: Sequence[FidelityRow], ceilings: Mapping[str, float]) -> Figur
     cells = [
         {
             **row.kind._asdict(),
-            **_interval("spearman", row.fidelity),
+            **_interval_cells("spearman", row.fidelity),
             "ceiling": ceiling,
             "configured": row.configured,
-            **_interval("random", row.by_part["random"]),
+            **_interval_cells("random", row.by_part["random"]),
             "random_ceiling": ceilings["random"],
-            **_interval("strategies", row.by_part["strategies"]),
+            **_interval_cells("strategies", row.by_part["strategies"]),
             "strategies_ceiling": ceilings["strategies"],
         }
         for row in rows
@@ -143,16 +144,18 @@ def _forest(rows: Sequence[FidelityRow], ceilings: Mapping[str, float]) -> Figur
     return Figure(stem, "How well rewards rank batches", conclusion, caption, drawing, table)
 
 
-def _interval(name: str, found: Fidelity) -> dict[str, float]:
+def _interval_cells(name: str, fidelity: Fidelity) -> dict[str, float]:
     prefix = "" if name == "spearman" else f"{name}_"
-    return {name: found.mean, f"{prefix}low": found.low, f"{prefix}high": found.high}
+    return {name: fidelity.mean, f"{prefix}low": fidelity.low, f"{prefix}high": fidelity.high}
 
 
 def _percent(part: float | None) -> str:
     return "–" if part is None else f"{100 * part:.0f} %".replace("-", "−")
 
 
-def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
+def _gains_figure(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
+    """Draw the true gain of each batch by its looked-up reward."""
+
     def paint(axes: Axes) -> None:
         for position, (seed, trial) in enumerate(trials.items()):
             looked_up = (100 if row.kind.has_table else 1) * trial.looked_up(row.kind)
@@ -194,7 +197,7 @@ def _scatter(row: FidelityRow, trials: Mapping[int, Trial]) -> Figure:
     return Figure(stem, title, conclusion, caption, drawing, Table(stem, pd.DataFrame(cells)))
 
 
-def _splits(kind: LookupKind, trials: Mapping[int, Trial], ceiling: float) -> Figure:
+def _splits_figure(kind: LookupKind, trials: Mapping[int, Trial], ceiling: float) -> Figure:
     """Draw how well the tables of the first n reward splits together rank batches, for every n."""
     by_seed = {seed: spearman(trial.tables[kind], trial.gains[None]).tolist() for seed, trial in trials.items()}
     splits = min(map(len, by_seed.values()))
@@ -228,9 +231,9 @@ def _comparison_table(comparisons: Mapping[str, CountsComparison]) -> Table:
     rows = [
         {
             "batches": part,
-            **_interval("reward", comparison.reward),
-            **_interval("counts", comparison.counts),
-            **_interval("difference", comparison.difference),
+            **_interval_cells("reward", comparison.reward),
+            **_interval_cells("counts", comparison.counts),
+            **_interval_cells("difference", comparison.difference),
             "ceiling": comparison.ceiling,
             "reached": comparison.reached,
         }

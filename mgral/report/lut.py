@@ -34,7 +34,7 @@ TITLES: dict[Estimator, str] = {
     "regression": "the regression",
 }
 _SHUFFLES = 10_000
-_PREDICTIONS = {
+_PREDICTION_TITLES = {
     "agreement": ("Predicted by the other reward splits", "gain in mAP"),
     "leave_one_out": ("Left out", "mAP"),
 }
@@ -106,7 +106,7 @@ class TableSection:
     settings: str
     agreement: tuple[Figure, ...]
     """Figures of how tables predict the variants of other splits; empty for a single reward split."""
-    own: tuple[Figure, ...]
+    left_out_figures: tuple[Figure, ...]
     """Figures of how tables predict their left-out variants, and of what variants measured; empty without a table."""
     missing: str
     """How many tables could not be made, in words; empty where all could."""
@@ -114,45 +114,46 @@ class TableSection:
 
 def table_sections(results: Results) -> list[TableSection]:
     """Draw the tables of each kind of settings; of several kinds, by the estimators in use only."""
-    agreement = _table("agreement", [tables.agreement for tables in results.tables], _PREDICTED)
-    left_out = _table("leave_one_out", [_left_out(tables) for tables in results.tables], _PREDICTED)
-    variants = _table("variants", [_measured(tables) for tables in results.tables], ["map"])
+    agreement = _joined_table("agreement", [tables.agreement for tables in results.tables], _PREDICTED)
+    left_out = _joined_table("leave_one_out", [_left_out_rows(tables) for tables in results.tables], _PREDICTED)
+    variants = _joined_table("variants", [_measured_rows(tables) for tables in results.tables], ["map"])
     sections = []
     for tables in results.tables:
-        used = [e for e in tables.estimators if len(results.tables) == 1 or _users(results, tables, e)]
+        used = [e for e in tables.estimators if len(results.tables) == 1 or _users_of_estimator(results, tables, e)]
         shown = used if tables.made else []
         sections.append(
             TableSection(
                 name=tables.name,
                 strategies=tables.strategies,
-                settings=_settings(results, tables),
-                agreement=tuple(_figures(results, tables, shown, agreement)),
-                own=(
-                    *_figures(results, tables, shown, left_out),
+                settings=_settings_in_words(results, tables),
+                agreement=tuple(_prediction_figures(results, tables, shown, agreement)),
+                left_out_figures=(
+                    *_prediction_figures(results, tables, shown, left_out),
                     *([_variants_figure(results, tables, variants)] if shown else []),
                 ),
-                missing=_missing(tables),
+                missing=_missing_in_words(tables),
             )
         )
     return sections
 
 
-def _missing(tables: LookupTables) -> str:
+def _missing_in_words(tables: LookupTables) -> str:
     missing = tables.planned - tables.made
     return f"{missing} of {tables.planned} tables could not be made: there is too little data." if missing else ""
 
 
-def _table(stem: str, parts: list[pd.DataFrame], values: list[str]) -> Table:
+def _joined_table(stem: str, parts: list[pd.DataFrame], values: list[str]) -> Table:
+    """Return the rows of all parts, with the columns that name a table and a variant and those of the values."""
     return Table(stem, pd.concat(parts)[[*TABLE, "variant", *values]] if parts else pd.DataFrame())
 
 
-def _left_out(tables: LookupTables) -> pd.DataFrame:
+def _left_out_rows(tables: LookupTables) -> pd.DataFrame:
     """Return what each estimator predicts of each variant from the others."""
     keys = [*TABLE, "variant", "measured"]
     return tables.variants.melt(keys, list(tables.estimators), "estimator", "predicted")
 
 
-def _measured(tables: LookupTables) -> pd.DataFrame:
+def _measured_rows(tables: LookupTables) -> pd.DataFrame:
     """Return the mAP of each table's variants, of which variant 0 has no subset."""
     by_table = [rows for _, rows in tables.variants.groupby(TABLE, sort=False)]
     parts = [
@@ -161,7 +162,7 @@ def _measured(tables: LookupTables) -> pd.DataFrame:
     return pd.concat([*chain(*parts), tables.variants[:0].assign(map=[])])
 
 
-def _settings(results: Results, tables: LookupTables) -> str:
+def _settings_in_words(results: Results, tables: LookupTables) -> str:
     strategy = results.config.strategies[tables.strategies[0]]
     lut, reward = strategy.lut, strategy.reward
     parts = [
@@ -173,13 +174,15 @@ def _settings(results: Results, tables: LookupTables) -> str:
     return "; ".join(parts).replace("_", " ")
 
 
-def _users(results: Results, tables: LookupTables, estimator: Estimator) -> list[str]:
+def _users_of_estimator(results: Results, tables: LookupTables, estimator: Estimator) -> list[str]:
+    """Return the strategies of these tables that choose by the estimator."""
     strategies = results.config.strategies
     return [name for name in tables.strategies if strategies[name].reward.estimator == estimator]
 
 
-def _named(results: Results, tables: LookupTables, estimator: Estimator) -> str:
-    users = _users(results, tables, estimator)
+def _estimator_title(results: Results, tables: LookupTables, estimator: Estimator) -> str:
+    """Return an estimator's name, and who uses it."""
+    users = _users_of_estimator(results, tables, estimator)
     if estimator == "regression":
         notes = notes_of(results)
         rounds = [note for name in users for note in notes[name]]
@@ -191,7 +194,7 @@ def _named(results: Results, tables: LookupTables, estimator: Estimator) -> str:
     return f"{TITLES[estimator]} (used by {listed(users)})" if users else TITLES[estimator]
 
 
-def _stem(name: str, tables: LookupTables) -> str:
+def _file_stem(name: str, tables: LookupTables) -> str:
     """Return a file's name, which is short for the experiment's own settings."""
     parts = [name, tables.table, tables.reward]
     while parts[-1] == DEFAULT:
@@ -199,28 +202,34 @@ def _stem(name: str, tables: LookupTables) -> str:
     return "_".join(parts)
 
 
-def _figures(
+def _prediction_figures(
     results: Results, tables: LookupTables, estimators: Sequence[Estimator], table: Table
 ) -> Iterator[Figure]:
     """Draw the rows of `table` that are of these lookup tables, by estimator."""
     rows = table.rows
     lookup_rows = rows[(rows["table"] == tables.table) & (rows["reward"] == tables.reward)]
     for estimator in estimators if len(lookup_rows) else ():
-        drawn = lookup_rows[lookup_rows["estimator"] == estimator]
-        counts = lookup_rows[lookup_rows["estimator"] == COUNTS_ALONE]
-        beside = _beside_counts(drawn, counts) if estimator == "regression" and len(counts) else ""
-        yield _predictions(results, tables, estimator, drawn, table, beside)
+        estimator_rows = lookup_rows[lookup_rows["estimator"] == estimator]
+        counts_rows = lookup_rows[lookup_rows["estimator"] == COUNTS_ALONE]
+        counts_sentence = (
+            _compare_with_counts(estimator_rows, counts_rows)
+            if estimator == "regression" and len(counts_rows)
+            else ""
+        )
+        yield _prediction_figure(results, tables, estimator, estimator_rows, table, counts_sentence)
 
 
-def _beside_counts(drawn: pd.DataFrame, counts: pd.DataFrame) -> str:
-    """Report the R² of a regression on the variants of other tables, and that of the counts of objects alone.
+def _compare_with_counts(rows: pd.DataFrame, counts_rows: pd.DataFrame) -> str:
+    """Report the R² of a regression on the variants of other tables, `rows`, and that of object counts alone.
 
     Empty where all variants measured the same, because then there is nothing to predict.
     """
-    measured, predicted = ([rows[name].to_numpy() for _, rows in counts.groupby(TABLE)] for name in _PREDICTED[1:])
+    measured, predicted = (
+        [table_rows[name].to_numpy() for _, table_rows in counts_rows.groupby(TABLE)] for name in _PREDICTED[1:]
+    )
     if not _ranked(measured, measured):
         return ""
-    learned, alone = (_explained(rows) for rows in (drawn, counts))
+    learned, alone = (_r_squared(table_rows) for table_rows in (rows, counts_rows))
     ranks = _ranked(measured, predicted)
     correlation = f", with a rank correlation of {signed(_mean_product(ranks))}" if ranks else ""
     return (
@@ -228,30 +237,36 @@ def _beside_counts(drawn: pd.DataFrame, counts: pd.DataFrame) -> str:
     ).replace("-", "−")
 
 
-def _explained(rows: pd.DataFrame) -> float:
+def _r_squared(rows: pd.DataFrame) -> float:
     """Return the part of the squared differences between variants that is predicted; below 0 where it adds error."""
     unexplained = ((rows["measured"] - rows["predicted"]) ** 2).sum()
     return float(1 - unexplained / (rows["measured"] ** 2).sum())
 
 
-def _predictions(
-    results: Results, tables: LookupTables, estimator: Estimator, drawn: pd.DataFrame, table: Table, beside: str
+def _prediction_figure(
+    results: Results,
+    tables: LookupTables,
+    estimator: Estimator,
+    rows: pd.DataFrame,
+    table: Table,
+    counts_sentence: str,
 ) -> Figure:
     """Draw predicted by measured values of the variants of each table."""
-    kind, quantity = _PREDICTIONS[table.stem]
-    stem, title = _stem(f"{table.stem}_{estimator}", tables), f"{kind}: {_named(results, tables, estimator)}"
-    by_table = [rows for _, rows in drawn.groupby(TABLE, sort=False)]
+    kind, quantity = _PREDICTION_TITLES[table.stem]
+    stem = _file_stem(f"{table.stem}_{estimator}", tables)
+    title = f"{kind}: {_estimator_title(results, tables, estimator)}"
+    by_table = [table_rows for _, table_rows in rows.groupby(TABLE, sort=False)]
 
-    key_columns, names = _table_names(pd.DataFrame([rows.iloc[0] for rows in by_table]))
+    key_columns, names = _table_names(pd.DataFrame([table_rows.iloc[0] for table_rows in by_table]))
     columns = max(1, 36 // (4 + max(map(len, names))))
 
     def paint(axes: Axes) -> None:
         # A colour a table, as variants are ranked within tables; where colours repeat, the marker differs.
-        for index, (rows, name) in enumerate(zip(by_table, names, strict=True)):
+        for index, (table_rows, name) in enumerate(zip(by_table, names, strict=True)):
             marker = _MARKERS[index // len(SEED_COLOURS) % len(_MARKERS)]
-            cells = rows["measured"], rows["predicted"]
+            cells = table_rows["measured"], table_rows["predicted"]
             axes.plot(*cells, marker, color=seed_colour(index), alpha=0.75, markersize=5, label=name)
-        values = drawn[["measured", "predicted"]].to_numpy()
+        values = rows[["measured", "predicted"]].to_numpy()
         margin = 0.06 * (values.max() - values.min()) or 0.01
         limits = (values.min() - margin, values.max() + margin)
         axes.plot(limits, limits, color=FAINT, linestyle="--", linewidth=1.0, zorder=0)
@@ -268,13 +283,17 @@ def _predictions(
             handletextpad=0.1,
         )
 
-    measured, predicted = ([rows[name].to_numpy() for rows in by_table] for name in ("measured", "predicted"))
+    measured, predicted = (
+        [table_rows[name].to_numpy() for table_rows in by_table] for name in ("measured", "predicted")
+    )
     correlation = rank_correlation(measured, predicted, results.config.seeds[0])
-    error = (drawn["predicted"] - drawn["measured"]).abs().mean()
+    error = (rows["predicted"] - rows["measured"]).abs().mean()
     tested = estimator != "regression"
-    caption = f"{_describe(correlation, tested=tested)} Mean absolute error {points(error, 2)} points of mAP.{beside}"
+    caption = f"{_describe(correlation, tested=tested)} Mean absolute error {points(error, 2)} points of mAP."
     drawing = draw(stem, 4.6, 4.5 + 0.19 * math.ceil(len(names) / columns), paint)
-    return Figure(stem, title, _conclude(correlation, table.stem, tested=tested), caption, drawing, table)
+    return Figure(
+        stem, title, _conclude(correlation, table.stem, tested=tested), caption + counts_sentence, drawing, table
+    )
 
 
 def _table_names(keys: pd.DataFrame) -> tuple[str, list[str]]:
@@ -326,7 +345,7 @@ def _describe(correlation: RankCorrelation, *, tested: bool) -> str:
 
 def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Figure:
     """Draw the measured mAP of every variant of each table beside that of variant 0, which has no subset."""
-    stem = _stem("variants", tables)
+    stem = _file_stem("variants", tables)
     by_table = [table_rows for _, table_rows in tables.variants.groupby(TABLE, sort=False)]
     keys = [table_rows.iloc[0] for table_rows in by_table]
 

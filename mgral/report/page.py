@@ -19,7 +19,7 @@ from mgral.report.curves import (
 )
 from mgral.report.detectors import FULL_DATA, detectors_table
 from mgral.report.drawing import FEW_LINES, Figure, Table
-from mgral.report.facts import at_the_end, facts, in_short, instances, knows_boxes
+from mgral.report.facts import experiment_line, facts, final_labels_in_words, instances, knows_boxes
 from mgral.report.labels import (
     SHARE,
     LabelsNeeded,
@@ -76,11 +76,11 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
     sheets = contact_sheets(results)
     ranked = rankings(results)
     by_map = {cost: ranked[cost, "map"] for cost in costs_of(config)}
-    full_labels, random_labels = _needed(results, "full"), _needed(results, "random")
+    full_labels, random_labels = _labels_needed_by_cost(results, "full"), _labels_needed_by_cost(results, "random")
     budget_cost = costs_of(config)[0]
     full = results.full["map"].to_numpy()
     costs, costs_of_tables = cost_rows(results, by_map[budget_cost]), table_costs(results)
-    tables_in_detectors = {name: cost.detectors for cost in costs_of_tables for name in cost.strategies}
+    table_cost_in_detectors = {name: cost.detectors for cost in costs_of_tables for name in cost.strategies}
     first_screen = verdict(
         Evidence(
             config,
@@ -88,7 +88,7 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
             random_labels[budget_cost],
             full,
             notes_of(results),
-            tables_in_detectors,
+            table_cost_in_detectors,
             results.notes.groups,
             missing,
         )
@@ -118,9 +118,9 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         notes=results.notes,
         missing=missing,
         verdict=first_screen,
-        context=in_short(results),
+        context=experiment_line(results),
         facts=facts(results),
-        labelled=at_the_end(results),
+        labelled=final_labels_in_words(results),
         oracle=knows_boxes(config),
         instances=instances(config),
         in_short=figures["first"][0],
@@ -157,7 +157,7 @@ def build_report(results: Results, missing: Missing | None = None) -> Report:
         compared=(*config.strategies, FULL_DATA),
     )
     all_figures = [figure for section in figures.values() for figure in section]
-    all_figures += [figure for section in sections for figure in (*section.agreement, *section.own)]
+    all_figures += [figure for section in sections for figure in (*section.agreement, *section.left_out_figures)]
     # Several figures can share a table.
     all_tables = {table.stem: table for table in (*(figure.table for figure in all_figures), *tables)}
     return Report(html, tuple(all_figures), tuple(all_tables.values()), tuple(summary_rows))
@@ -175,7 +175,7 @@ def _figures(results: Results, ranked: Rankings, first_screen: Verdict) -> dict[
     }
 
 
-def _needed(results: Results, target: Target) -> dict[str, dict[str, LabelsNeeded]]:
+def _labels_needed_by_cost(results: Results, target: Target) -> dict[str, dict[str, LabelsNeeded]]:
     """Return the labels needed for a target by kind of labels and strategy."""
     return {
         cost: {line.strategy: line for line in labels_needed(results, "map", cost, target)}

@@ -49,7 +49,7 @@ class RankingRow:
     to_best: PairedDifference | None
     ranks: tuple[int, int] | None
     """95 % interval of the place over resamples of the seeds; None of fewer than three."""
-    first: float
+    first_share: float
     """Share of the resamples in which it comes first, alone or with others; NaN of fewer than three seeds."""
 
 
@@ -88,7 +88,7 @@ def rank(values: dict[str, Array], random: str | None) -> list[RankingRow]:
             best_other=best,
             to_best=PairedDifference.of(by_seed, values[best]) if best else None,
             ranks=None if resampled is None else rank_interval(resampled[index]),
-            first=np.nan if resampled is None else float((resampled[index] == 1).mean()),
+            first_share=np.nan if resampled is None else float((resampled[index] == 1).mean()),
         )
 
     return [row(int(index)) for index in order]
@@ -116,7 +116,7 @@ def ranking_table(ranked: Rankings) -> Table:
             **row.interval._asdict(),
             "rank_low": row.ranks and row.ranks[0],
             "rank_high": row.ranks and row.ranks[1],
-            "first": row.first,
+            "first": row.first_share,
             **difference_cells("to_random", row.to_random),
             "best_other": row.best_other,
             **difference_cells("to_best", row.to_best),
@@ -261,7 +261,9 @@ def differences_in_words(rows: Sequence[RankingRow], random: str) -> str:
         for sign in (1, -1)
     )
     parts = [
-        f"clearly {side} {random}: {_few(names)}" for side, names in (("above", above), ("below", below)) if names
+        f"clearly {side} {random}: {_few_listed(names)}"
+        for side, names in (("above", above), ("below", below))
+        if names
     ]
     undecided = len(compared) - len(above) - len(below)
     if undecided == len(compared):
@@ -270,5 +272,5 @@ def differences_in_words(rows: Sequence[RankingRow], random: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _few(names: Sequence[str]) -> str:
+def _few_listed(names: Sequence[str]) -> str:
     return listed(names) if len(names) <= FEW + 1 else f"{', '.join(names[:FEW])} and {len(names) - FEW} more"

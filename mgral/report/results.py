@@ -21,7 +21,7 @@ from mgral.data.images import Images, load_images
 from mgral.errors import InputError
 from mgral.evaluation.coco import SCORES
 from mgral.evaluation.voc import VOC_SCORES
-from mgral.method.lut.agreement import Compared, predict_by_counts, predict_each_other
+from mgral.method.lut.agreement import GainComparison, predict_by_counts, predict_each_other
 from mgral.method.lut.estimators import estimators_of
 from mgral.report.data import DataNotes, load_notes
 from mgral.report.detectors import FULL_DATA, ROUND, DetectorScores
@@ -134,25 +134,25 @@ def load_results(folder: Path, config: Config) -> Results:
     images = load_images(folder / "dataset" / "train.npy", train, first_config.detector.image_canvas)
     counts = train.object_counts(train.image_ids)
     price = prices(counts.sum(axis=1))
-    initial = {seed: _load_detector(_cycle(folder, seed, INITIAL, 0), train) for seed in config.seeds}
+    initial = {seed: _load_detector(_cycle_folder(folder, seed, INITIAL, 0), train) for seed in config.seeds}
     full: Rows = []
     rounds: Rows = []
     batches: Rows = []
     classes: Rows = []
     for strategy, seed, cycle in product(config.strategies, config.seeds, range(config.cycles + 1)):
         key = {"strategy": strategy, "cycle": cycle, "seed": seed}
-        cycle_folder = _of_strategy(folder, seed, strategy, cycle)
+        cycle_folder = _strategy_folder(folder, seed, strategy, cycle)
         labelled, metrics = _load_detector(cycle_folder, train) if cycle else initial[seed]
         rounds.append({**key, "images": len(labelled), "boxes": int(price[labelled].sum()), **_scores(metrics)})
         if cycle < config.cycles:
-            labelled_after = load_labelled(_of_strategy(folder, seed, strategy, cycle + 1) / "labelled.json")
+            labelled_after = load_labelled(_strategy_folder(folder, seed, strategy, cycle + 1) / "labelled.json")
             batches.append(
                 {**key, **_load_batch(cycle_folder / "selection.json", train, counts, labelled, labelled_after)}
             )
         else:
             classes += _class_scores(metrics, strategy, seed)
     for seed in config.seeds:
-        metrics = _load_metrics(_cycle(folder, seed, "full", 0))
+        metrics = _load_metrics(_cycle_folder(folder, seed, "full", 0))
         totals = {"images": len(train.image_ids), "boxes": int(price.sum())}
         full.append({"strategy": FULL_DATA, "seed": seed, **totals, **_scores(metrics)})
         classes += _class_scores(metrics, FULL_DATA, seed)
@@ -181,11 +181,12 @@ def load_results(folder: Path, config: Config) -> Results:
 
 
 def _derived_lines(
-    folder: Path, given: Config, settings: Mapping[int, Config], train: Dataset
+    folder: Path, config: Config, settings: Mapping[int, Config], train: Dataset
 ) -> dict[int, tuple[str, ...]]:
-    files = {seed: _cycle(folder, seed, INITIAL, 0) / "labelled.json" for seed in settings}
+    """Return by seed the lines on what was derived: what its settings have and `config` leaves open."""
+    files = {seed: _cycle_folder(folder, seed, INITIAL, 0) / "labelled.json" for seed in settings}
     return {
-        seed: tuple(settings_lines(given, derived, train, load_labelled(files[seed])))
+        seed: tuple(settings_lines(config, derived, train, load_labelled(files[seed])))
         for seed, derived in settings.items()
     }
 
@@ -217,21 +218,21 @@ def images_labelled(results: Results, strategies: tuple[str, ...], cycle: int) -
     return round(rounds.loc[rounds["strategy"].isin(strategies) & (rounds["cycle"] == cycle), "images"].mean())
 
 
-def _of_strategy(folder: Path, seed: int, strategy: str, cycle: int) -> Path:
-    return _cycle(folder, seed, f"strategies/{strategy}", cycle)
+def _strategy_folder(folder: Path, seed: int, strategy: str, cycle: int) -> Path:
+    return _cycle_folder(folder, seed, f"strategies/{strategy}", cycle)
 
 
-def _cycle(folder: Path, seed: int, place: str, cycle: int) -> Path:
-    return folder / f"seed{seed}" / place / f"cycle{cycle}"
+def _cycle_folder(folder: Path, seed: int, round_name: str, cycle: int) -> Path:
+    return folder / f"seed{seed}" / round_name / f"cycle{cycle}"
 
 
 def _load_detector(folder: Path, train: Dataset) -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
     """Return the rows of the images that it was trained on, and its metrics."""
-    return train.rows(_entries(folder / "labelled.json", ("images",))["images"]), _load_metrics(folder)
+    return train.rows(_read_entries(folder / "labelled.json", ("images",))["images"]), _load_metrics(folder)
 
 
 def _load_metrics(folder: Path) -> dict[str, Any]:
-    return _entries(folder / "metrics.json", (*SCORES, "images", "boxes", "per_class"))
+    return _read_entries(folder / "metrics.json", (*SCORES, "images", "boxes", "per_class"))
 
 
 def _load_batch(
@@ -239,14 +240,14 @@ def _load_batch(
     train: Dataset,
     counts: npt.NDArray[np.int64],
     labelled: npt.NDArray[np.int64],
-    after: npt.NDArray[np.int64],
+    labelled_after: npt.NDArray[np.int64],
 ) -> dict[str, Any]:
     """Return the columns `BATCH` and, as lists of all classes, `CLASS_BOXES`.
 
     Only the chosen images that were then labelled count: a budget in boxes may not pay for all of them.
     """
-    selection = _entries(path, ("images", "scores", "forward_passes"))
-    paid = np.isin(selection["images"], after)
+    selection = _read_entries(path, ("images", "scores", "forward_passes"))
+    paid = np.isin(selection["images"], labelled_after)
     rows, scores = train.rows(selection["images"])[paid], np.array(selection["scores"])[paid].tolist()
     pool = len(counts) - len(labelled)
     batch = (
@@ -287,13 +288,13 @@ def _load_agents(folder: Path, config: Config) -> tuple[pd.DataFrame, pd.DataFra
     agents: Rows = []
     episodes = [pd.DataFrame(columns=[*ROUND, *EPISODE])]
     for seed, strategy, cycle in product(config.seeds, config.agents, range(config.cycles)):
-        cycle_folder = _of_strategy(folder, seed, strategy, cycle)
+        cycle_folder = _strategy_folder(folder, seed, strategy, cycle)
         if REASON in read_json(cycle_folder / "agent.json"):
             continue
         key: dict[str, Any] = {"strategy": strategy, "cycle": cycle, "seed": seed}
-        summary = _entries(cycle_folder / "agent.json", AGENT)
+        summary = _read_entries(cycle_folder / "agent.json", AGENT)
         agents.append({**key, **{name: _number(summary[name]) for name in AGENT}})
-        episodes.append(_columns(cycle_folder / "agent.csv", EPISODE).assign(**key).astype({"episode": int}))
+        episodes.append(_read_columns(cycle_folder / "agent.csv", EPISODE).assign(**key).astype({"episode": int}))
     return pd.DataFrame(agents, columns=[*ROUND, *AGENT]), pd.concat(episodes[1:] or episodes)
 
 
@@ -301,18 +302,24 @@ def _load_tables(folder: Path, config: Config) -> tuple[LookupTables, ...]:
     users: dict[tuple[str, str], list[str]] = defaultdict(list)
     for strategy in config.with_tables:
         users[config.name_of("table", strategy), config.name_of("reward", strategy)].append(strategy)
-    return tuple(_load_lookup(folder, config, *names, tuple(strategies)) for names, strategies in users.items())
+    return tuple(
+        _load_lookup_tables(folder, config, *names, tuple(strategies)) for names, strategies in users.items()
+    )
 
 
-def _load_lookup(folder: Path, config: Config, table: str, reward: str, users: tuple[str, ...]) -> LookupTables:
+def _load_lookup_tables(
+    folder: Path, config: Config, table: str, reward: str, users: tuple[str, ...]
+) -> LookupTables:
     # Estimators read the same table; its distance is that of every instance that uses it.
     settings = config.strategies[users[0]].reward
     names = ("baseline", "measured", *estimators_of(settings.distance))
     parts = []
     for seed, ((round_name, cycle), splits) in product(config.seeds, table_rounds(config, users).items()):
         for split in range(splits):
-            table_folder = _cycle(folder, seed, round_name, cycle) / "tables" / table / f"split{split}" / reward
-            rows = _columns(table_folder / "leave_one_out.csv", names)
+            table_folder = (
+                _cycle_folder(folder, seed, round_name, cycle) / "tables" / table / f"split{split}" / reward
+            )
+            rows = _read_columns(table_folder / "leave_one_out.csv", names)
             key: dict[str, Any] = dict(zip(TABLE, (table, reward, seed, round_name, cycle, split), strict=True))
             parts.append(
                 rows.assign(**key, variant=range(1, len(rows) + 1), file=str(table_folder / "table.safetensors"))
@@ -331,7 +338,7 @@ def _load_agreement(variants: pd.DataFrame, reward: RewardConfig) -> pd.DataFram
         for _, round_variants in variants.groupby(["seed", "round", "cycle"], sort=False):
             files = [Path(file) for file in round_variants["file"].unique()]
             if len(files) > 1:
-                compared: dict[str, list[Compared]] = {estimator: predict_each_other(files, by_estimator)}
+                compared: dict[str, list[GainComparison]] = {estimator: predict_each_other(files, by_estimator)}
                 if estimator == "regression":
                     compared[COUNTS_ALONE] = predict_by_counts(files, by_estimator)
                 for name, comparisons in compared.items():
@@ -340,7 +347,8 @@ def _load_agreement(variants: pd.DataFrame, reward: RewardConfig) -> pd.DataFram
     return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
-def _entries(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+def _read_entries(path: Path, keys: Iterable[str]) -> dict[str, Any]:
+    """Read a JSON object; raise InputError where it lacks one of the keys."""
     values = read_json(path)
     missing = [key for key in keys if not isinstance(values, dict) or key not in values]
     if missing:
@@ -348,7 +356,7 @@ def _entries(path: Path, keys: Iterable[str]) -> dict[str, Any]:
     return dict(values)
 
 
-def _columns(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
+def _read_columns(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
     """Read columns of numbers; an empty cell is damage."""
     try:
         content = BytesIO(read_verified(path))
@@ -360,4 +368,5 @@ def _columns(path: Path, names: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _number(value: float | None) -> float:
+    """Return a number of a JSON file, of which null becomes NaN."""
     return float("nan") if value is None else float(value)

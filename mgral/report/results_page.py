@@ -29,7 +29,7 @@ from mgral.report.ranking import (
     rankings,
     subject_of,
 )
-from mgral.report.runs import Joined, Run, add_runs, kept_runs, load_run
+from mgral.report.runs import JoinedRuns, Run, add_runs, files_of_runs, load_run
 from mgral.report.spread import Spread, points, points_interval, points_with_spread
 
 CURVES = "map_by_{}"
@@ -46,7 +46,7 @@ class Page:
     text: str
     figures: Mapping[str, bytes]
     """By the name of the file."""
-    joined: Joined
+    joined: JoinedRuns
 
 
 def write_results(folders: Sequence[Path], output: Path, add: bool = False) -> list[Path]:
@@ -81,14 +81,14 @@ def write_results(folders: Sequence[Path], output: Path, add: bool = False) -> l
     files_beside = {
         output / name / file_name: content
         for name, page in pages.items()
-        for file_name, content in {**kept_runs(page.joined), **page.figures}.items()
+        for file_name, content in {**files_of_runs(page.joined), **page.figures}.items()
     }
     listed_pages = {path for path in output.glob("*.md") if path.name != "README.md"} | texts.keys()
     write_all({output / "README.md": _index(sorted(listed_pages)).encode(), **texts, **files_beside})
     return [*texts]
 
 
-def results_page(folder: Path, joined: Joined) -> Page:
+def results_page(folder: Path, joined: JoinedRuns) -> Page:
     """Return the Markdown page of a finished experiment, of which `folder` has the newest run."""
     config, detectors = joined.config, joined.detectors
     ranked = rankings(detectors)
@@ -96,23 +96,23 @@ def results_page(folder: Path, joined: Joined) -> Page:
     curves = {figure.stem: figure for figure in curve_figures(detectors, subject)}
     differences = {figure.stem: figure for figure in difference_figures(detectors, ranked)}
     shown_figures = [curves[CURVES.format(cost)] for cost in costs_of(config)]
-    parts = [f"# {config.experiment}", _made_by(joined, folder), _curves(detectors)]
+    parts = [f"# {config.experiment}", _origin_table(joined, folder), _curves_section(detectors)]
     parts += [_image(config, CURVES.format(cost), f"Curves by labelled {cost}") for cost in costs_of(config)]
-    parts += [_ranking(_rows(ranking_table(ranked)), config)]
-    parts += _beyond_counts(_rows(ranking_by_seed(ranked, config.seeds)), config)
+    parts += [_ranking_section(_rows(ranking_table(ranked)), config)]
+    parts += _beyond_counts_sentences(_rows(ranking_by_seed(ranked, config.seeds)), config)
     if differences:
         stems = {cost: DIFFERENCES.format(cost) for cost in costs_of(config)}
         shown_figures += [differences[stem] for stem in stems.values()]
         title = "Differences to random by labelled"
         parts += [_image(config, stem, f"{title} {cost}") for cost, stem in stems.items()]
-        parts += [_saved({cost: _rows(saved_table(detectors, cost)) for cost in costs_of(config)}, config)]
+        parts += [_saved_section({cost: _rows(saved_table(detectors, cost)) for cost in costs_of(config)}, config)]
     figures = {f"{figure.stem}.svg": figure.drawing.svg.encode() for figure in shown_figures}
     if (folder / "fidelity" / "tables" / "fidelity.csv").exists():
-        parts += [_fidelity(read_csv(folder / "fidelity" / "tables" / "fidelity.csv"))]
+        parts += [_fidelity_section(read_csv(folder / "fidelity" / "tables" / "fidelity.csv"))]
         parts += [_image(config, FIDELITY_FIGURE, "Fidelity")]
         file_name = f"{FIDELITY_FIGURE}.svg"
         figures[file_name] = (folder / "fidelity" / "figures" / file_name).read_bytes()
-    return Page("\n\n".join([*parts, _cost(joined.runs)]) + "\n", figures, joined)
+    return Page("\n\n".join([*parts, _cost_section(joined.runs)]) + "\n", figures, joined)
 
 
 def _rows(table: Table) -> list[dict[str, str]]:
@@ -120,14 +120,14 @@ def _rows(table: Table) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(table.csv.decode(), newline="")))
 
 
-def _made_by(joined: Joined, folder: Path) -> str:
+def _origin_table(joined: JoinedRuns, folder: Path) -> str:
     """Return commands, commits, machines, seeds and data."""
     config, runs = joined.config, joined.runs
     train, test = (read_json(folder / "dataset" / f"{split}.json") for split in ("train", "test"))
     width, height = config.detector.image_canvas.input_size
     proxy = "" if config.detector.command_gives is None else "external, by detector.command; its proxy is "
     rows = [
-        *(("Commit (number of files)", _commits(run)) for run in runs),
+        *(("Commit (number of files)", _commit_counts(run)) for run in runs),
         *(("Machine", machine) for machine in dict.fromkeys(run.machine for run in runs)),
         ("Seeds", ", ".join(map(str, config.seeds))),
         (
@@ -148,13 +148,13 @@ def _made_by(joined: Joined, folder: Path) -> str:
     return f"{commands}\n\n" + markdown_table(("", ""), rows)
 
 
-def _commits(run: Run) -> str:
+def _commit_counts(run: Run) -> str:
     return ", ".join(
         f"`{commit[:12]}{'-dirty' * commit.endswith('-dirty')}` ({count})" for commit, count in run.commits.items()
     )
 
 
-def _curves(detectors: DetectorScores) -> str:
+def _curves_section(detectors: DetectorScores) -> str:
     config = detectors.config
     lines = [
         (name, *(points_with_spread(Spread.of(scores)) for scores in detectors.curve(name, "map").T))
@@ -174,7 +174,7 @@ def _curves(detectors: DetectorScores) -> str:
     return f"{title}\n\n{markdown_table(('strategy', *map(str, counts)), lines)}\n\n{note}"
 
 
-def _ranking(rows: Sequence[Row], config: Config) -> str:
+def _ranking_section(rows: Sequence[Row], config: Config) -> str:
     """Return the places by images and by boxes side by side, in the order of the first."""
     by_cost = {
         cost: {row["strategy"]: row for row in rows if (row["labels"], row["score"]) == (cost, "map")}
@@ -182,7 +182,8 @@ def _ranking(rows: Sequence[Row], config: Config) -> str:
     }
     strategies = next(iter(by_cost.values()))
     lines = [
-        (name, *chain.from_iterable(_place(by_name[name]) for by_name in by_cost.values())) for name in strategies
+        (name, *chain.from_iterable(_place_cells(by_name[name]) for by_name in by_cost.values()))
+        for name in strategies
     ]
     title = (
         "## Ranking\n\nBy the mean height of the curve of mAP, in %, over the labelled images and over the labelled "
@@ -197,7 +198,7 @@ def _ranking(rows: Sequence[Row], config: Config) -> str:
     return f"{title}\n\n{markdown_table(('strategy', *columns), lines)}\n\n{note}"
 
 
-def _beyond_counts(rows: Sequence[Row], config: Config) -> list[str]:
+def _beyond_counts_sentences(rows: Sequence[Row], config: Config) -> list[str]:
     """Return a sentence for each kind of labels on what a method adds to counting, where both were run."""
     sentences = []
     for cost in costs_of(config):
@@ -210,12 +211,12 @@ def _beyond_counts(rows: Sequence[Row], config: Config) -> list[str]:
     return sentences
 
 
-def _place(row: Row) -> tuple[str, ...]:
-    difference_cells = _difference(row, "to_random") if row["to_random"] else ("", "", "")
+def _place_cells(row: Row) -> tuple[str, ...]:
+    difference_cells = _difference_cells(row, "to_random") if row["to_random"] else ("", "", "")
     return row["rank"], points(float(row["mean"])), *difference_cells
 
 
-def _saved(rows: Mapping[str, Sequence[Row]], config: Config) -> str:
+def _saved_section(rows: Mapping[str, Sequence[Row]], config: Config) -> str:
     """Return the labels with which each strategy reaches what random ends with, from the rows of each kind."""
     by_cost = {
         cost: {row["strategy"]: row for row in rows_of_cost if (row["target"], row["score"]) == ("random", "map")}
@@ -239,27 +240,28 @@ def _saved(rows: Mapping[str, Sequence[Row]], config: Config) -> str:
 
 
 def _labels_cells(row: Row, seeds: int) -> tuple[str, ...]:
+    """Return labels needed, labels saved, their interval, and whether the difference is clear."""
     if not row["needed"]:
         bound = f"at most {counted(float(row['saved_at_most']), sign=True)}" if row["saved_at_most"] else ""
         return f"not reached in {seeds - int(row['reached'])} of {seeds} seeds", bound, "", ""
     needed = counted(float(row["needed"]))
     if not row["saved"]:
         return needed, "", "", ""
-    interval, clear = interval_in(row, "saved"), _clear(row, "saved")
+    interval, clear = interval_in(row, "saved"), _clear_cell(row, "saved")
     ends = " to ".join(counted(end, sign=True) for end in interval) if interval.known else "–"
     return needed, counted(float(row["saved"]), sign=True), ends, clear
 
 
-def _difference(row: Row, name: str) -> tuple[str, str, str]:
+def _difference_cells(row: Row, name: str) -> tuple[str, str, str]:
     interval = points_interval(interval_in(row, name), sign=True)
-    return points(float(row[name]), sign=True), interval, _clear(row, name)
+    return points(float(row[name]), sign=True), interval, _clear_cell(row, name)
 
 
-def _clear(row: Row, name: str) -> str:
+def _clear_cell(row: Row, name: str) -> str:
     return {"True": "yes", "False": "no"}[row[f"{name}_clear"]] if interval_in(row, name).known else "–"
 
 
-def _fidelity(rows: Sequence[Row]) -> str:
+def _fidelity_section(rows: Sequence[Row]) -> str:
     """Return how well each kind of lookup ranks batches."""
     kinds = ("labels", "start", "embedding", "distance", "estimator")
     lines = [
@@ -285,7 +287,7 @@ def _correlation(value: str) -> str:
     return f"{float(value):.2f}".replace("-", "−")
 
 
-def _cost(runs: Sequence[Run]) -> str:
+def _cost_section(runs: Sequence[Run]) -> str:
     jobs, wall, core = (sum(getattr(run, name) for run in runs) for name in ("jobs", "wall_s", "core_s"))
     memory = max(run.memory_mb for run in runs)
     return (

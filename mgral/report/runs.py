@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from mgral.report.detectors import TABLE, DetectorScores, detectors_table, score
 from mgral.report.devices import devices_used
 from mgral.report.timings import RUNS
 
+SEED_FOLDER = re.compile(r"seed\d+")
 RUNS_FILE = "runs.json"
 """File with the runs of a page, beside its scores."""
 OF_A_RUN = ("seeds", "container", "data")
@@ -46,7 +48,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Joined:
+class JoinedRuns:
     """The scores of one experiment's detectors, and the runs that made them."""
 
     config: Config
@@ -55,16 +57,16 @@ class Joined:
     runs: tuple[Run, ...]
 
 
-def load_run(folder: Path) -> Joined:
+def load_run(folder: Path) -> JoinedRuns:
     """Read a finished experiment; raises InputError where there is none, or its report lacks a seed."""
     record_path, commands_path = folder / RECORDS / "report.html.json", folder / "timings" / RUNS
     table_path = folder / "tables" / f"{TABLE}.csv"
     if not all(path.exists() for path in (record_path, commands_path, table_path)):
         raise InputError(f"{folder} contains no finished experiment run by Snakemake; run it to its report first")
     report_record = read_json(record_path)
-    records = [read_json(path) for path in (folder / RECORDS).rglob("*.json")]
-    detector_record = next((record for record in records if record["step"] == "detector"), report_record)
     config = load_config(folder / "config.yaml")
+    records = [read_json(path) for path in _records_of(folder / RECORDS, config)]
+    detector_record = next((record for record in records if record["step"] == "detector"), report_record)
     scores = pd.read_csv(table_path)
     if lacking := sorted({*config.seeds} - {*scores["seed"]}):
         raise InputError(
@@ -84,11 +86,20 @@ def load_run(folder: Path) -> Joined:
         memory_mb=max(float(row["peak_memory_mb"]) for row in costs),
     )
     detectors = scores_of([scores], config)
-    return Joined(load_settings(config, folder, config.seeds[0]), detectors, (run,))
+    return JoinedRuns(load_settings(config, folder, config.seeds[0]), detectors, (run,))
 
 
-def add_runs(new: Joined, kept: Path) -> Joined:
-    """Add the seeds of the runs on a page that was written before, in its folder `kept`.
+def _records_of(folder: Path, config: Config) -> Iterator[Path]:
+    """Yield the records of a run: not those of seeds that ran in the same folder before."""
+    seeds = {f"seed{seed}" for seed in config.seeds}
+    for path in folder.rglob("*.json"):
+        top = path.relative_to(folder).parts[0]
+        if top in seeds or not SEED_FOLDER.fullmatch(top):
+            yield path
+
+
+def add_runs(new: JoinedRuns, page_folder: Path) -> JoinedRuns:
+    """Add the seeds of the runs on a page that was written before; their files are in `page_folder`.
 
     Raises
     ------
@@ -96,10 +107,10 @@ def add_runs(new: Joined, kept: Path) -> Joined:
         Where they are of other settings or another data set, or share a seed, or where the files beside the page are
         not as they were written.
     """
-    page = kept.parent / f"{kept.name}.md"
-    if not page.exists() and not (kept / RUNS_FILE).exists():
+    page = page_folder.parent / f"{page_folder.name}.md"
+    if not page.exists() and not (page_folder / RUNS_FILE).exists():
         return new
-    runs = _kept_runs(kept / RUNS_FILE)
+    runs = _read_runs(page_folder / RUNS_FILE)
     experiment = new.config.experiment
     for run in runs:
         differing = [name for name, value in new.runs[0].settings.items() if run.settings.get(name) != value]
@@ -114,19 +125,20 @@ def add_runs(new: Joined, kept: Path) -> Joined:
                 "leave out --add, which writes the page anew"
             )
     rows = detectors_table(new.detectors).rows
-    earlier_rows = _kept_rows(kept / f"{TABLE}.csv", rows, {seed for run in runs for seed in run.seeds})
+    earlier_rows = _read_rows(page_folder / f"{TABLE}.csv", rows, {seed for run in runs for seed in run.seeds})
     detectors = scores_of([earlier_rows, rows], new.config)
     config = new.config.model_copy(update={"seeds": detectors.config.seeds})
-    return Joined(config, detectors, (*runs, *new.runs))
+    return JoinedRuns(config, detectors, (*runs, *new.runs))
 
 
-def kept_runs(joined: Joined) -> dict[str, bytes]:
+def files_of_runs(joined: JoinedRuns) -> dict[str, bytes]:
     """Return the files with scores and runs that lie beside a page, so that seeds can be added to it later."""
     runs = json_text([asdict(run) for run in joined.runs])
     return {f"{TABLE}.csv": detectors_table(joined.detectors).csv, RUNS_FILE: runs.encode()}
 
 
-def _kept_runs(path: Path) -> tuple[Run, ...]:
+def _read_runs(path: Path) -> tuple[Run, ...]:
+    """Read the runs beside a page; raise InputError unless the file is as `files_of_runs` made it."""
     try:
         runs = TypeAdapter(tuple[Run, ...]).validate_python(read_json(path))
     except (InputError, ValidationError):
@@ -136,15 +148,15 @@ def _kept_runs(path: Path) -> tuple[Run, ...]:
     return runs
 
 
-def _kept_rows(path: Path, like: pd.DataFrame, seeds: Set[int]) -> pd.DataFrame:
-    """Read the scores beside a page; raise InputError unless each seed has the detectors of a new run, `like`."""
+def _read_rows(path: Path, new_rows: pd.DataFrame, seeds: Set[int]) -> pd.DataFrame:
+    """Read the scores beside a page; raise InputError unless each seed has the detectors of a new run, `new_rows`."""
     try:
         rows = pd.read_csv(path)
     except (OSError, ValueError):
         raise _damaged(path) from None
-    if set(rows.columns) != set(like.columns):
+    if set(rows.columns) != set(new_rows.columns):
         raise _damaged(path)
-    seed_rows = like[like["seed"] == like["seed"].iloc[0]]
+    seed_rows = new_rows[new_rows["seed"] == new_rows["seed"].iloc[0]]
     expected = Counter((detector, seed) for detector in _detectors(seed_rows) for seed in seeds)
     all_numeric = all(is_numeric_dtype(rows[name]) for name in rows.columns if name != "strategy")
     if not all_numeric or Counter(zip(_detectors(rows), rows["seed"], strict=True)) != expected:
@@ -165,11 +177,13 @@ def _damaged(path: Path) -> InputError:
 
 
 def _machine(machine: Mapping[str, str], torch: str, devices: str) -> str:
+    """Return a machine in a line, from its record, torch's version and the devices that were used."""
     instructions, gpu = machine["vector_instructions"], devices or machine["gpu"]
     return f"{machine['system']}, {instructions}, GPU {gpu}, Python {machine['python']}, torch {torch}"
 
 
 def _settings(config: Config, folder: Path) -> dict[str, str]:
+    """Return `Run.settings`: a hash of each section, and of the data set in the experiment's folder."""
     sections = config.model_dump(mode="json", exclude=set(OF_A_RUN))
     files = [folder / "dataset" / f"{split}.json" for split in ("train", "test")]
     values = {**sections, "data": [file_hash(file) for file in files]}

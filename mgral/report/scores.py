@@ -42,20 +42,20 @@ def overall_scores(results: Results) -> Table:
     last_scores = pd.concat([rounds[rounds["cycle"] == results.config.cycles], results.full])
     names = {key: name for key, name in SCORE_NAMES.items() if key in last_scores}
     long = last_scores.rename(columns=names).melt(["strategy", "seed"], list(names.values()), "name", "score")
-    return _over_seeds("scores_overall", long.assign(boxes=""))
+    return _means_over_seeds("scores_overall", long.assign(boxes=""))
 
 
 def class_scores(results: Results) -> dict[str, Table]:
     """Return the tables by class, by the score that they show, in the order of the metrics file."""
     by_class = results.class_scores.sort_values("label", kind="stable")
     return {
-        key: _over_seeds(stem, by_class.rename(columns={key: "score"}))
+        key: _means_over_seeds(stem, by_class.rename(columns={key: "score"}))
         for key, stem in CLASS_TABLES.items()
         if key in by_class
     }
 
 
-def _over_seeds(stem: str, scores: pd.DataFrame) -> Table:
+def _means_over_seeds(stem: str, scores: pd.DataFrame) -> Table:
     """Return means of scores between 0 and 1, a line for each name and strategy."""
     by_seed = scores.set_index(["name", "boxes", "strategy", "seed"])["score"].unstack("seed", sort=False)
     spreads = {"mean": by_seed.mean(axis=1), "std": by_seed.std(axis=1), "seeds": by_seed.count(axis=1)}

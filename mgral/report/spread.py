@@ -66,7 +66,7 @@ class PairedDifference:
         return above if self.spread.mean > 0 else below
 
 
-def in_brief(difference: PairedDifference) -> str:
+def difference_in_words(difference: PairedDifference) -> str:
     """Say what a difference is, in a few words."""
     mean, interval = difference.spread.mean, difference.interval
     zero = rounds_to_zero(mean)

@@ -29,7 +29,7 @@ class TimedJob:
     """Peak resident memory in MB, of the process that had most."""
 
     @property
-    def place(self) -> tuple[str | None, str | None]:
+    def seed_and_cycle(self) -> tuple[str | None, str | None]:
         """Seed and cycle."""
         return self.wildcards.get("seed"), self.wildcards.get("cycle")
 
@@ -100,8 +100,8 @@ def _lut_cost(jobs: list[TimedJob], config: Config, strategy: str) -> float | No
         and job.serves(strategy)
         and all(job.wildcards.get(kind, name) == name for kind, name in names.items())
     ]
-    places = {job.place for job in own_jobs if job.step != "embed"}
-    return _mean_of_sums([job for job in own_jobs if job.place in places])
+    seeds_and_cycles = {job.seed_and_cycle for job in own_jobs if job.step != "embed"}
+    return _mean_of_sums([job for job in own_jobs if job.seed_and_cycle in seeds_and_cycles])
 
 
 def _training_jobs(jobs: list[TimedJob], strategy: str, kind: str) -> list[TimedJob]:
@@ -114,8 +114,8 @@ def _training_jobs(jobs: list[TimedJob], strategy: str, kind: str) -> list[Timed
         for job in jobs
         if job.step in STAGES["training"] and job.serves(strategy) and job.wildcards.get("type", kind) == kind
     ]
-    places = {job.place for job in own_jobs if job.step in ("agent", "head")}
-    return [job for job in own_jobs if not places or job.place in places]
+    seeds_and_cycles = {job.seed_and_cycle for job in own_jobs if job.step in ("agent", "head")}
+    return [job for job in own_jobs if not seeds_and_cycles or job.seed_and_cycle in seeds_and_cycles]
 
 
 def _selection_jobs(jobs: list[TimedJob], config: Config, strategy: str) -> list[TimedJob]:
@@ -127,14 +127,15 @@ def _selection_jobs(jobs: list[TimedJob], config: Config, strategy: str) -> list
     ):
         steps.append("embed")
     own_jobs = [job for job in jobs if job.step in steps and job.serves(strategy)]
-    places = {job.place for job in own_jobs if job.step in STAGES["selection"]}
-    return [job for job in own_jobs if job.place in places]
+    seeds_and_cycles = {job.seed_and_cycle for job in own_jobs if job.step in STAGES["selection"]}
+    return [job for job in own_jobs if job.seed_and_cycle in seeds_and_cycles]
 
 
 def _mean_of_sums(jobs: list[TimedJob]) -> float | None:
+    """Return the seconds of a seed and cycle, all its jobs together, in the mean; None without a job."""
     sums: dict[tuple[str | None, str | None], float] = defaultdict(float)
     for job in jobs:
-        sums[job.place] += job.wall
+        sums[job.seed_and_cycle] += job.wall
     return sum(sums.values()) / len(sums) if sums else None
 
 

@@ -41,11 +41,13 @@ def write_timings(config: Config, results: Path, made: Iterable[Made]) -> None:
         Where no job left a record.
     """
     table = results / "timings" / JOBS
-    jobs = {path: job for path, job in _known(table) if job} | dict(filter(None, map(_measured, made)))
+    jobs = {path: job for path, job in _known_jobs(table) if job} | dict(filter(None, map(_measured_job, made)))
     if not jobs:
         raise InputError(f"{results} has no records of jobs; run snakemake first")
-    write_csv(table, [_row(path, jobs[path]) for path in sorted(jobs)], COLUMNS)
-    steps, cycles = step_costs(list(jobs.values()), STEPS), cycle_costs(list(jobs.values()), config)
+    write_csv(table, [_job_row(path, jobs[path]) for path in sorted(jobs)], COLUMNS)
+    seeds = {None, *map(str, config.seeds)}  # a run of other seeds in the same folder has costs of its own
+    counted = [job for job in jobs.values() if job.wildcards.get("seed") in seeds]
+    steps, cycles = step_costs(counted, STEPS), cycle_costs(counted, config)
     page = render(
         "timings.html.jinja", {"duration": duration}, config=config, steps=steps, cycles=cycles, stages=STAGES
     )
@@ -54,33 +56,34 @@ def write_timings(config: Config, results: Path, made: Iterable[Made]) -> None:
     write_bytes(results / "timings" / "timings.html", page.encode())
 
 
-def _known(table: Path) -> Iterator[tuple[str, TimedJob | None]]:
+def _known_jobs(table: Path) -> Iterator[tuple[str, TimedJob | None]]:
     """Yield the jobs of an earlier run by an output of each; None where its record is gone."""
     for row in read_csv(table) if table.exists() else ():
-        yield row["output"], _job(row["output"], row["step"], json.loads(row["wildcards"]))
+        yield row["output"], _load_job(row["output"], row["step"], json.loads(row["wildcards"]))
 
 
-def _measured(made: Made) -> tuple[str, TimedJob] | None:
+def _measured_job(made: Made) -> tuple[str, TimedJob] | None:
     """Return the output of a job that has a record, and the job."""
     step, wildcards, outputs = made
-    return next(((path, job) for path in outputs if (job := _job(path, step, wildcards))), None)
+    return next(((path, job) for path in outputs if (job := _load_job(path, step, wildcards))), None)
 
 
-def _job(path: str, step: str, wildcards: Mapping[str, str]) -> TimedJob | None:
+def _load_job(path: str, step: str, wildcards: Mapping[str, str]) -> TimedJob | None:
+    """Return the job that wrote an output, with the times in its record; None where it has none."""
     record = load_record(Path(path)) or {}
     if not record.keys() >= set(COST):
         return None
     return TimedJob(step, wildcards, *(record[name] for name in COST))
 
 
-def _row(path: str, job: TimedJob) -> dict[str, object]:
+def _job_row(path: str, job: TimedJob) -> dict[str, object]:
     cost = {"wall_s": job.wall, "core_s": job.core, "peak_memory_mb": job.memory}
     return {"output": path, "step": job.step, "wildcards": json.dumps(dict(job.wildcards)), **cost}
 
 
 def earlier_times(made: Iterable[Made]) -> list[tuple[str, float]]:
     """Return rule and seconds of those of the jobs that have run before."""
-    return [(job.step, job.wall) for _, job in filter(None, map(_measured, made))]
+    return [(job.step, job.wall) for _, job in filter(None, map(_measured_job, made))]
 
 
 def record_command(results: Path, target: str, command: str) -> None:

@@ -16,7 +16,7 @@ from mgral.report.detectors import Array
 from mgral.report.labels import LabelsNeeded, counted
 from mgral.report.partial import Missing
 from mgral.report.ranking import COUNTS, RankingRow, listed, subject_of
-from mgral.report.spread import PairedDifference, in_brief, points, points_interval, rounds_to_zero
+from mgral.report.spread import PairedDifference, difference_in_words, points, points_interval, rounds_to_zero
 from mgral.report.styles import baseline_of, first_of_type
 
 GOOD_SEEDS = 5
@@ -51,7 +51,9 @@ class Verdict:
     unused: str
     """In how many rounds the lookup tables of the subject were not used, and what decided; empty if in none."""
     more: tuple[str, ...]
+    """Further sentences: how it compares with the others, and what its tables cost."""
     saved: str
+    """How many labels it saves against random, and how many the simple baseline."""
     steps: tuple[NextStep, ...]
 
 
@@ -68,13 +70,13 @@ class Evidence:
     """[seeds]: mAP of the detector of all labels."""
     notes: Mapping[str, Sequence[str]]
     """How each strategy chose in its rounds where that was not its usual way, and empty text where it was."""
-    tables: Mapping[str, float]
+    table_cost_in_detectors: Mapping[str, float]
     """Images that the lookup tables of a strategy with tables are trained on, in units of a detector of cycle 0."""
     groups: Groups | None
     missing: Missing | None
 
     @property
-    def nothing(self) -> str:
+    def learnt_nothing_sentence(self) -> str:
         """The sentence on a detector that has learnt almost nothing, or empty."""
         return learnt_nothing(self.full.tolist())
 
@@ -98,45 +100,47 @@ class Evidence:
         return next(row for row in self.rows if row.strategy == strategy)
 
 
-def verdict(found: Evidence) -> Verdict:
+def verdict(evidence: Evidence) -> Verdict:
     """Report what an experiment has found, in plain words."""
-    subject = subject_of(found.config, found.rows)
-    counts = first_of_type(found.config, COUNTS)
-    first_other = next((row.strategy for row in found.rows if row.strategy != subject), None)
-    others = tuple(dict.fromkeys(name for name in (found.random, counts, first_other) if name and name != subject))
+    subject = subject_of(evidence.config, evidence.rows)
+    counts = first_of_type(evidence.config, COUNTS)
+    first_other = next((row.strategy for row in evidence.rows if row.strategy != subject), None)
+    others = tuple(dict.fromkeys(name for name in (evidence.random, counts, first_other) if name and name != subject))
     return Verdict(
         subject,
         others,
-        _headline(found, subject),
-        "" if found.nothing else _unused(found, subject),
-        tuple(_more(found, subject, counts)),
-        _saved(found, subject) + _saved_by(found, subject, counts),
-        tuple(_steps(found, subject))[:STEPS],
+        _headline(evidence, subject),
+        "" if evidence.learnt_nothing_sentence else _unused_tables_sentence(evidence, subject),
+        tuple(_further_sentences(evidence, subject, counts)),
+        _labels_saved_sentence(evidence, subject) + _baseline_saves_sentence(evidence, subject, counts),
+        tuple(_next_steps(evidence, subject))[:STEPS],
     )
 
 
-def _headline(found: Evidence, subject: str) -> str:
-    row, random = found.row(subject), found.random
-    if found.nothing:
-        return found.nothing
+def _headline(evidence: Evidence, subject: str) -> str:
+    """Report how the subject compares with random, or why there is no verdict."""
+    row, random = evidence.row(subject), evidence.random
+    if evidence.learnt_nothing_sentence:
+        return evidence.learnt_nothing_sentence
     if row.mean.n == 0:
         return f"No verdict: {subject} has no mAP, because the test images have no boxes to score."
-    if len(found.rows) == 1:
+    if len(evidence.rows) == 1:
         final = f"its curve has a mean mAP of {points(row.mean.mean)} %"
         return f"No verdict: only {subject} was run, so there is nothing to compare it with; {final}."
     if row.to_random is None:
         assert row.to_best is not None
-        return f"Random was not run. {_compared(subject, row.best_other, row.to_best)}"
+        return f"Random was not run. {_comparison_sentence(subject, row.best_other, row.to_best)}"
     assert random is not None
-    return _compared(subject, random, row.to_random)
+    return _comparison_sentence(subject, random, row.to_random)
 
 
-def _unused(found: Evidence, subject: str) -> str:
-    notes = [note for note in found.notes.get(subject, ()) if note]
-    return f"In {len(notes)} of {len(found.notes[subject])} rounds {notes[0]}." if notes else ""
+def _unused_tables_sentence(evidence: Evidence, subject: str) -> str:
+    """Report in how many rounds the subject did not choose in its usual way, and how; empty if in none."""
+    notes = [note for note in evidence.notes.get(subject, ()) if note]
+    return f"In {len(notes)} of {len(evidence.notes[subject])} rounds {notes[0]}." if notes else ""
 
 
-def _compared(subject: str, other: str, difference: PairedDifference) -> str:
+def _comparison_sentence(subject: str, other: str, difference: PairedDifference) -> str:
     """Report how two strategies compare, as a sentence."""
     seeds, gap = difference.spread.n, _gap(difference)
     side = "below" if difference.spread.mean < 0 else "above"
@@ -162,45 +166,51 @@ def _gap(difference: PairedDifference) -> str:
     return f"{'less than 0.1' if rounds_to_zero(mean) else points(abs(mean))} points of mAP"
 
 
-def _more(found: Evidence, subject: str, counts: str | None) -> Iterator[str]:
+def _further_sentences(evidence: Evidence, subject: str, counts: str | None) -> Iterator[str]:
     """Report how it compares with the simple baseline and with the first of the others, and by the other labels."""
-    row = found.row(subject)
-    if row.mean.n == 0 or found.nothing:
+    row = evidence.row(subject)
+    if row.mean.n == 0 or evidence.learnt_nothing_sentence:
         return
     if counts is None:
         yield f"The simple baseline, {COUNTS}, was not run: add it to strategies."
     elif counts != subject:
-        to_counts = PairedDifference.of(row.by_seed, found.row(counts).by_seed)
-        yield f"Compared with {counts}, the simple baseline that only counts objects: {in_brief(to_counts)}."
+        to_counts = PairedDifference.of(row.by_seed, evidence.row(counts).by_seed)
+        compared = difference_in_words(to_counts)
+        yield f"Compared with {counts}, the simple baseline that only counts objects: {compared}."
     else:
         yield f"{subject} is the simple baseline: it only counts objects."
-    if row.to_best and found.random and row.best_other not in (found.random, counts):
-        rank = f"number {row.rank} of {len(found.rows)}"
-        yield f"{subject} is {rank}; compared with {row.best_other}, the best other: {in_brief(row.to_best)}."
-    best = subject if not found.config.methods else _winner(found, subject)
-    if best and best not in found.config.methods and len(found.rows) > 2:
-        yield f"{best} was chosen as the best of {len(found.rows)} by the same seeds: its lead may be partly chance."
-    for cost, rows in list(found.ranked.items())[1:]:
+    if row.to_best and evidence.random and row.best_other not in (evidence.random, counts):
+        rank = f"number {row.rank} of {len(evidence.rows)}"
+        compared = difference_in_words(row.to_best)
+        yield f"{subject} is {rank}; compared with {row.best_other}, the best other: {compared}."
+    best = subject if not evidence.config.methods else _winner(evidence, subject)
+    if best and best not in evidence.config.methods and len(evidence.rows) > 2:
+        number = len(evidence.rows)
+        yield f"{best} was chosen as the best of {number} by the same seeds: its lead may be partly chance."
+    for cost, rows in list(evidence.ranked.items())[1:]:
         by_other_labels = next(ranked_row for ranked_row in rows if ranked_row.strategy == subject).to_random
         if row.to_random and by_other_labels:
-            different = " it is different" if _otherwise(row.to_random, by_other_labels) else ""
-            yield f"By labelled {cost}{different}: compared with {found.random}, {in_brief(by_other_labels)}."
-    if subject in found.tables:
-        yield f"Its lookup tables train on as many images as {found.tables[subject]:.1f} detectors of cycle 0."
+            different = " it is different" if _verdicts_differ(row.to_random, by_other_labels) else ""
+            compared = difference_in_words(by_other_labels)
+            yield f"By labelled {cost}{different}: compared with {evidence.random}, {compared}."
+    if subject in evidence.table_cost_in_detectors:
+        detectors = evidence.table_cost_in_detectors[subject]
+        yield f"Its lookup tables train on as many images as {detectors:.1f} detectors of cycle 0."
 
 
-def _otherwise(one: PairedDifference, other: PairedDifference) -> bool:
+def _verdicts_differ(first: PairedDifference, second: PairedDifference) -> bool:
     """Return whether two differences have different verdicts; with too few seeds, whether their signs differ."""
-    few = not (one.interval.known and other.interval.known)
-    return one.spread.mean * other.spread.mean < 0 if few else one.verdict() != other.verdict()
+    few = not (first.interval.known and second.interval.known)
+    return first.spread.mean * second.spread.mean < 0 if few else first.verdict() != second.verdict()
 
 
-def _saved(found: Evidence, subject: str) -> str:
-    if found.nothing:
+def _labels_saved_sentence(evidence: Evidence, subject: str) -> str:
+    """Report how many labels the subject saves against random at the same mAP, or why that is unknown."""
+    if evidence.learnt_nothing_sentence:
         return "Labels saved: unknown, because the detector has learnt almost nothing."
-    if found.random is None or subject == found.random:
+    if evidence.random is None or subject == evidence.random:
         return "Labels saved compared with random: unknown, because there is no other strategy to compare."
-    line, cost, random = found.saved[subject], found.cost, found.random
+    line, cost, random = evidence.saved[subject], evidence.cost, evidence.random
     seeds = len(line.by_seed)
     if line.random is None or np.isnan(line.random).any():
         return f"Labels saved: unknown, because {random} has no final mAP in some seeds."
@@ -222,52 +232,57 @@ def _saved(found: Evidence, subject: str) -> str:
     return f"Labels saved: {comparison}. That is {amount} ({certainty})."
 
 
-def _saved_by(found: Evidence, subject: str, counts: str | None) -> str:
+def _baseline_saves_sentence(evidence: Evidence, subject: str, counts: str | None) -> str:
     """Report what the simple baseline saves, to be read behind what the subject saves; empty if that is unknown."""
-    line = found.saved.get(counts or "")
-    own = found.saved.get(subject)
-    if found.nothing or counts == subject or line is None or line.saved is None or own is None or own.random is None:
+    line = evidence.saved.get(counts or "")
+    subject_line = evidence.saved.get(subject)
+    if evidence.learnt_nothing_sentence or counts == subject or line is None or line.saved is None:
+        return ""
+    if subject_line is None or subject_line.random is None:
         return ""
     return f" {counts}, the simple baseline, saves {counted(line.saved.spread.mean)}."
 
 
-def _steps(found: Evidence, subject: str) -> Iterator[NextStep]:
+def _next_steps(evidence: Evidence, subject: str) -> Iterator[NextStep]:
     """Yield what to do next, the most urgent first."""
-    config, row = found.config, found.row(subject)
-    if found.nothing:
+    config, row = evidence.config, evidence.row(subject)
+    if evidence.learnt_nothing_sentence:
         yield from _steps_to_learn(config)
         return
-    if found.missing is not None:
-        yield NextStep(_missing(found.missing), link="partial")
-    if found.groups and found.groups.pairs:
-        share = f"{len(found.groups.pairs)} of {found.groups.test_images} test images"
+    if evidence.missing is not None:
+        yield NextStep(_missing_in_words(evidence.missing), link="partial")
+    if evidence.groups and evidence.groups.pairs:
+        share = f"{len(evidence.groups.pairs)} of {evidence.groups.test_images} test images"
         yield NextStep(
             f"Look at the near-copies: {share} have one in training, so scores may be too good.", link="data"
         )
     if row.mean.n == 0:
         yield NextStep("Check the labels of the test images: without boxes there is no score.")
         return
-    if found.random is None or len(found.rows) == 1:
-        others = "random" if found.random is None else "the strategy that you want to try"
+    if evidence.random is None or len(evidence.rows) == 1:
+        others = "random" if evidence.random is None else "the strategy that you want to try"
         yield NextStep(f"Run {others} too: add it to strategies, and give the same command again.")
         return
     difference, seeds = row.to_random, len(config.seeds)
     if difference is None or difference.spread.n < FEWEST_SEEDS:
         yield NextStep(
             "Run more seeds: three give an interval, five are better. Finished seeds are kept.",
-            _command(config, max(GOOD_SEEDS, seeds + 1)),
+            _command_for_seeds(config, max(GOOD_SEEDS, seeds + 1)),
         )
         return
-    winner = _winner(found, subject)
+    winner = _winner(evidence, subject)
     if winner:
-        yield _use(config, winner, "Use it" if winner == subject else f"Use {winner}, which is clearly above random,")
+        yield _step_to_use(
+            config, winner, "Use it" if winner == subject else f"Use {winner}, which is clearly above random,"
+        )
     if not difference.clear:
         yield _more_seeds(config, difference, seeds)
     elif difference.spread.mean < 0 and winner is None:
-        yield NextStep(f"Do not use {subject} on data like these: {found.random} is better and costs nothing.")
+        yield NextStep(f"Do not use {subject} on data like these: {evidence.random} is better and costs nothing.")
 
 
 def _steps_to_learn(config: Config) -> Iterator[NextStep]:
+    """Yield what to do where the detector has learnt almost nothing."""
     if isinstance(config.data, SyntheticData):
         yield NextStep("Train longer: raise iterations.detector.")
     else:
@@ -276,11 +291,13 @@ def _steps_to_learn(config: Config) -> Iterator[NextStep]:
             "they are derived from the data."
         )
         yield NextStep(
-            "Check the labels and the names of the classes:", f"{program_in_results()} data {_configfile(config)}"
+            "Check the labels and the names of the classes:",
+            f"{program_in_results()} data {_configfile_option(config)}",
         )
 
 
-def _missing(missing: Missing) -> str:
+def _missing_in_words(missing: Missing) -> str:
+    """Report what a partial report lacks, and how to finish the experiment."""
     parts = [
         f"{len(left_out)} {singular if len(left_out) == 1 else plural}"
         for left_out, singular, plural in (
@@ -293,28 +310,30 @@ def _missing(missing: Missing) -> str:
     return f"Finish the experiment: this is a partial report{lacking}. Give the same command again."
 
 
-def _winner(found: Evidence, subject: str) -> str | None:
+def _winner(evidence: Evidence, subject: str) -> str | None:
     """Return the strategy to use: the subject if it is clearly above random and none is clearly above it."""
-    above = [row for row in found.rows if row.to_random and row.to_random.clear and row.to_random.spread.mean > 0]
+    above = [row for row in evidence.rows if row.to_random and row.to_random.clear and row.to_random.spread.mean > 0]
     names = [row.strategy for row in above]
-    to_best = found.row(subject).to_best
+    to_best = evidence.row(subject).to_best
     if subject in names and not (to_best and to_best.clear and to_best.spread.mean < 0):
         return subject
     return names[0] if names else None
 
 
-def _use(config: Config, strategy: str, words: str) -> NextStep:
+def _step_to_use(config: Config, strategy: str, advice: str) -> NextStep:
+    """Return how to use a strategy for one's own pictures; `advice` is the beginning of the sentence."""
     kind = config.strategies[strategy].type
     if _is_replay(config):
-        return NextStep(f"{words} from the next round on: in project.yaml, strategy: {kind}")
+        return NextStep(f"{advice} from the next round on: in project.yaml, strategy: {kind}")
     command = (
         f"{program_in_results()} project init mine --pictures photos --classes car,dog --budget 300 --strategy {kind}"
     )
     substitutions = "with the name of their folder in the place of photos, and your classes in that of car,dog"
-    return NextStep(f"{words} to choose which of your own pictures to label, {substitutions}:", command)
+    return NextStep(f"{advice} to choose which of your own pictures to label, {substitutions}:", command)
 
 
 def _more_seeds(config: Config, difference: PairedDifference, seeds: int) -> NextStep:
+    """Return how many seeds would show a difference that is not clear yet, and the command that runs them."""
     needed = seeds_needed(difference)
     basis = f"a rough estimate from the spread of {difference.spread.n} paired differences"
     if needed is None:
@@ -323,7 +342,9 @@ def _more_seeds(config: Config, difference: PairedDifference, seeds: int) -> Nex
             f"To show a difference this small, more than {MOST_SEEDS} seeds are needed ({basis}): {advice}."
         )
     estimate = f"About {needed} seeds would show a difference of this size four times in five ({basis})"
-    return NextStep(f"{estimate}. Run them, or treat the two as equal.", _command(config, max(needed, seeds + 1)))
+    return NextStep(
+        f"{estimate}. Run them, or treat the two as equal.", _command_for_seeds(config, max(needed, seeds + 1))
+    )
 
 
 def seeds_needed(difference: PairedDifference) -> int | None:
@@ -341,16 +362,18 @@ def seeds_needed(difference: PairedDifference) -> int | None:
     return None
 
 
-def _command(config: Config, seeds: int) -> str:
+def _command_for_seeds(config: Config, seeds: int) -> str:
     """Return the command that runs so many seeds, those that there are first."""
     if _is_replay(config):
         return f"{program_in_results()} project replay --seeds {seeds}"
     more = [*config.seeds, *(seed for seed in range(seeds + len(config.seeds)) if seed not in config.seeds)][:seeds]
     listed_seeds = str(more).replace(" ", "")
-    return f'{program_in_results()} snakemake --cores all {_configfile(config)} --config "seeds={listed_seeds}"'
+    return (
+        f'{program_in_results()} snakemake --cores all {_configfile_option(config)} --config "seeds={listed_seeds}"'
+    )
 
 
-def _configfile(config: Config) -> str:
+def _configfile_option(config: Config) -> str:
     """Return the option with the only configuration whose name the report knows: that beside it."""
     return f"--configfile results/{config.experiment}/config.yaml"
 

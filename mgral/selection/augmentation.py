@@ -56,26 +56,26 @@ def views(images: Tensor, boxes: Sequence[Tensor], seeds: Sequence[int]) -> Iter
     yield cut_images, list(boxes)
 
 
-def flip(given: Tensor) -> Tensor:
+def flip(inputs: Tensor) -> Tensor:
     """Mirror images, or boxes as torchvision's BoundingBoxes."""
-    return F.horizontal_flip(given)  # type: ignore[no-any-return]
+    return F.horizontal_flip(inputs)  # type: ignore[no-any-return]
 
 
-def shrink(given: Tensor) -> Tensor:
+def shrink(inputs: Tensor) -> Tensor:
     """Shrink images or boxes into the upper left, and leave the rest of their canvas empty.
 
     In the published code the image itself becomes smaller, which the detector there then enlarges again.
     """
-    height, width = F.get_size(given)
+    height, width = F.get_size(inputs)
     inner_size = [round(SHRUNK * height), round(SHRUNK * width)]
-    shrunk: Tensor = F.resize(given, inner_size)
+    shrunk: Tensor = F.resize(inputs, inner_size)
     return F.pad(shrunk, [0, 0, width - inner_size[1], height - inner_size[0]], fill=list(FILL))  # type: ignore[no-any-return]
 
 
-def rotate(given: Tensor) -> Tensor:
+def rotate(inputs: Tensor) -> Tensor:
     """Rotate images or boxes, and fit the result to their size, so that nothing is cut off."""
-    size = F.get_size(given)
-    rotated = F.rotate(given, ANGLE, InterpolationMode.BILINEAR, expand=True, fill=list(FILL))
+    size = F.get_size(inputs)
+    rotated = F.rotate(inputs, ANGLE, InterpolationMode.BILINEAR, expand=True, fill=list(FILL))
     return F.resize(rotated, size)  # type: ignore[no-any-return]
 
 

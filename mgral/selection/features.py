@@ -45,13 +45,14 @@ def embed_images(
 
 
 def embed_features(
-    config: Config, dataset: Dataset, labelled: npt.NDArray[np.int64], given: "Features", seed: int
+    config: Config, dataset: Dataset, labelled: npt.NDArray[np.int64], features: "Features", seed: int
 ) -> Embeddings:
-    """Embed images as `embed_images` does, given all of their features; without a labelled image counts are 0."""
-    features, class_scores = given
-    components = project(features, config.embedding.dimensions)
+    """Embed images as `embed_images` does, given the features of all; without a labelled image counts are 0."""
+    components = project(features.features, config.embedding.dimensions)
     no_counts = np.zeros((len(components), len(dataset.categories)), np.float32)
-    embeddings = Embeddings(dataset.image_ids, components, no_counts, no_counts, class_scores, np.array([], np.int64))
+    embeddings = Embeddings(
+        dataset.image_ids, components, no_counts, no_counts, features.class_scores, np.array([], np.int64)
+    )
     return count_again(embeddings, dataset, labelled, seed)
 
 
@@ -90,9 +91,9 @@ def given_features(features: npt.NDArray[np.float32], found: FoundBoxes | None, 
     return Features(features, class_scores)
 
 
-def sum_by_class(found: Found, classes: int) -> Tensor:
+def sum_by_class(detections: Found, classes: int) -> Tensor:
     """Return the sum of the scores of an image's objects of each class, float32 [C]."""
-    return found.scores.new_zeros(classes).index_add(0, found.labels, found.scores)
+    return detections.scores.new_zeros(classes).index_add(0, detections.labels, detections.scores)
 
 
 def project(features: npt.NDArray[np.float32], dimensions: int) -> npt.NDArray[np.float32]:

@@ -16,7 +16,7 @@ from mgral.models.interface import DenseModel, DetectorModel, Predictions
 from mgral.models.suppression import Found, Limits
 from mgral.selection.query import Query
 
-OBJECT_SCORE = 0.05
+FOUND_SCORE = 0.05
 """Score from which a box counts as found, as in PPAL (Yang et al. 2024) and mmdetection."""
 
 
@@ -34,17 +34,17 @@ def dense_and_images(query: Query) -> tuple[DenseModel, Images]:
 
 
 def pool_chunks(
-    query: Query, detector: DetectorModel, images: Images, what: str
+    query: Query, detector: DetectorModel, images: Images, title: str
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
     """Yield rows of the data set, in the order of the pool, and what the detector is shown of them."""
-    return image_chunks(images, query.dataset.rows(query.pool), what, detector.device)
+    return image_chunks(images, query.dataset.rows(query.pool), title, detector.device)
 
 
 @torch.no_grad()
 def find_boxes(detector: DenseModel, predictions: Predictions, config: EvaluationConfig) -> list[Found]:
     """Return the boxes found in each image, given a dense detector's predictions; an anchor may give several classes.
 
-    As in the other functions here, boxes need a score of `OBJECT_SCORE`, and `evaluation.score_threshold` is not
+    As in the other functions here, boxes need a score of `FOUND_SCORE`, and `evaluation.score_threshold` is not
     used.
     """
     return detector.find(predictions, _limits(config))
@@ -57,37 +57,37 @@ def find_objects(detector: DenseModel, predictions: Predictions, config: Evaluat
 
 
 @torch.no_grad()
-def detect_objects(detector: DetectorModel, shown: Tensor, config: EvaluationConfig) -> list[Found]:
+def detect_objects(detector: DetectorModel, inputs: Tensor, config: EvaluationConfig) -> list[Found]:
     """Detect objects in images, [B, 3, H, W] in 0..255; each anchor, proposal or query gives one at most."""
-    return [detections.objects() for detections in detector.detect(shown, _limits(config))]
+    return [detections.objects() for detections in detector.detect(inputs, _limits(config))]
 
 
 def _limits(config: EvaluationConfig) -> Limits:
-    return Limits(OBJECT_SCORE, config.nms_iou, config.max_detections)
+    return Limits(FOUND_SCORE, config.nms_iou, config.max_detections)
 
 
-def objects_of_pool(query: Query, what: str) -> Iterator[Found]:
+def objects_of_pool(query: Query, title: str) -> Iterator[Found]:
     """Yield the objects that the cycle's detector finds in each image of the pool, on the CPU.
 
     Those of all images together can take gigabytes: keep of each image only what is needed.
     """
-    return objects_of(query, query.pool, what)
+    return objects_of(query, query.pool, title)
 
 
-def objects_of(query: Query, image_ids: npt.NDArray[np.int64], what: str) -> Iterator[Found]:
+def objects_of(query: Query, image_ids: npt.NDArray[np.int64], title: str) -> Iterator[Found]:
     """Yield the objects that the cycle's detector finds in some images, on the CPU."""
     if query.found is not None:
         yield from _objects_in(query.found, query.dataset.rows(image_ids), query.config.evaluation)
         return
     detector, images = detector_and_images(query)
-    for _, inputs in image_chunks(images, query.dataset.rows(image_ids), what, detector.device):
+    for _, inputs in image_chunks(images, query.dataset.rows(image_ids), title, detector.device):
         for objects in detect_objects(detector, inputs, query.config.evaluation):
             yield objects.to("cpu")
 
 
-def _objects_in(given: FoundBoxes, rows: npt.NDArray[np.int64], config: EvaluationConfig) -> Iterator[Found]:
+def _objects_in(found: FoundBoxes, rows: npt.NDArray[np.int64], config: EvaluationConfig) -> Iterator[Found]:
     """Yield the objects in rows of the data set that a command has found, in pixels of the original images."""
-    detections = given.above(OBJECT_SCORE, config.max_detections)
+    detections = found.above(FOUND_SCORE, config.max_detections)
     for row_boxes in map(detections.of_row, rows.tolist()):
         yield Found(
             torch.from_numpy(row_boxes.boxes),

@@ -23,14 +23,14 @@ def without_near_copies(query: Query) -> npt.NDArray[np.int64]:
     return one_of_each(np.setdiff1d(query.pool, near_labelled), query.groups, seed)
 
 
-def choose_near_copies_last(function: Callable[[Query], Choice], query: Query) -> Choice:
+def choose_near_copies_last(choose: Callable[[Query], Choice], query: Query) -> Choice:
     """Let a strategy choose among images without near-copies, and the rest of the budget among the others."""
     distinct = without_near_copies(query)
     choices, remaining = [], query.budget
     for images in (distinct, np.setdiff1d(query.pool, distinct)):
         if count := min(remaining, len(images)):
             config = query.config.model_copy(update={"budget": count})
-            choices.append(_choose_part(function, replace(query, pool=images, config=config), query.pool))
+            choices.append(_choose_part(choose, replace(query, pool=images, config=config), query.pool))
             remaining -= count
     first, last = choices[0], choices[-1]
     note = f"near-copies follow, drawn at random: {last.reason}" if last.reason else last.note
@@ -44,9 +44,9 @@ def choose_near_copies_last(function: Callable[[Query], Choice], query: Query) -
     )
 
 
-def _choose_part(function: Callable[[Query], Choice], query: Query, pool: npt.NDArray[np.int64]) -> Choice:
+def _choose_part(choose: Callable[[Query], Choice], query: Query, pool: npt.NDArray[np.int64]) -> Choice:
     """Return what a strategy chooses of a part of the pool, as rows of the whole pool."""
-    choice = function(query)
+    choice = choose(query)
     if choice.undecided and query.budget < len(query.pool):
         random_choice = choose_uniformly(query, "undecided among a part of the pool", SAME_SCORES)
         choice = replace(random_choice, forward_passes=choice.forward_passes)

@@ -188,19 +188,19 @@ def select(
     )
 
 
-def _check_given(info: registry.StrategyInfo, config: Config, given: Mapping[str, object]) -> None:
+def _check_given(info: registry.StrategyInfo, config: Config, available: Mapping[str, object]) -> None:
     """Raise InputError where a strategy requires more than is given, or than the detector has."""
     needed = ("tables" if name == "table" else name for name in info.files)
-    if missing := [name for name in needed if given[name] is None]:
+    if missing := [name for name in needed if available[name] is None]:
         raise InputError(f"strategy {info.name} needs {' and '.join(missing)}; pass what is missing")
     if "dense" in info.requires and not config.detector.dense:
         raise InputError(f"strategy {info.name} needs anchors, and {config.detector.name} has none; choose another")
 
 
-def _draw_controls(query: Query, count: int, apart: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return ids drawn at random, at most `count`: among those `apart`, or of the whole pool where these are few."""
+def _draw_controls(query: Query, count: int, distinct: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return at most `count` ids drawn at random from the `distinct` ones, or from the whole pool if they are few."""
     rng = np.random.default_rng(derive_seed(query.seed, "controls", query.cycle))
-    candidates = apart if len(apart) >= max(query.budget, count) else query.pool
+    candidates = distinct if len(distinct) >= max(query.budget, count) else query.pool
     return rng.choice(candidates, min(count, len(candidates)), replace=False)
 
 
@@ -252,13 +252,13 @@ def _read_without_requiring(error: BaseException, query: Query, info: registry.S
     return sorted(next((names for names in reversed(names_by_frame) if names), ()))
 
 
-def followed_by(first: Choice, more: Choice) -> Choice:
+def followed_by(first: Choice, second: Choice) -> Choice:
     """Return a choice, and behind it as much of another as makes it as long as that one."""
-    added = np.flatnonzero(~np.isin(more.rows, first.rows))[: len(more.rows) - len(first.rows)]
+    added = np.flatnonzero(~np.isin(second.rows, first.rows))[: len(second.rows) - len(first.rows)]
     return replace(
         first,
-        rows=np.concatenate([first.rows, more.rows[added]]),
-        scores=np.concatenate([first.scores, more.scores[added]]),
-        forward_passes=first.forward_passes + more.forward_passes,
+        rows=np.concatenate([first.rows, second.rows[added]]),
+        scores=np.concatenate([first.scores, second.scores[added]]),
+        forward_passes=first.forward_passes + second.forward_passes,
         tied=0,
     )

@@ -123,6 +123,7 @@ def flip(images: Tensor, targets: Targets, chosen: Tensor) -> tuple[Tensor, Targ
 
 
 def _zoom(images: Tensor, targets: Targets, changes: Tensor) -> tuple[Tensor, Targets]:
+    """Scale images around centres, and drop boxes of which too little is still seen."""
     _, _, height, width = images.shape
     zoom, centre = changes[:, 0], changes[:, 1:]
     # What F.affine_grid would make, a coordinate at a time, which takes a fifth of its time.
@@ -143,10 +144,12 @@ def _zoom(images: Tensor, targets: Targets, changes: Tensor) -> tuple[Tensor, Ta
 
 @cache
 def _pixel_centres(size: int, device: torch.device) -> Tensor:
+    """Return the centres of pixels in -1..1, from edge to edge, [size]."""
     return (torch.arange(size, device=device) * 2 + 1) / size - 1
 
 
 def _recolour(images: Tensor, factors: Tensor) -> Tensor:
+    """Multiply saturation, contrast and brightness by factors [B, 3]."""
     brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
     grey = images.mean(1, keepdim=True)
     level = grey.mean((2, 3), keepdim=True)

@@ -29,7 +29,7 @@ class MovingAverage(AveragedModel):
     def update_parameters(self, model: nn.Module) -> None:
         """Move towards the tensors of the model."""
         updates = int(self.n_averaged)
-        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
+        pairs = list(zip(_all_tensors(self.module), _all_tensors(model), strict=True))
         moved = [pair for pair in pairs if updates and pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not (updates and pair[0].is_floating_point())]
         if moved:
@@ -40,7 +40,7 @@ class MovingAverage(AveragedModel):
         self.n_averaged += 1
 
 
-def _tensors(model: nn.Module) -> chain[torch.Tensor]:
+def _all_tensors(model: nn.Module) -> chain[torch.Tensor]:
     return chain(model.parameters(), model.buffers())
 
 

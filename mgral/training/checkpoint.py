@@ -46,7 +46,7 @@ class Checkpoint:
     @classmethod
     def beside(cls, output: Path, job: str) -> "Checkpoint":
         """Return the checkpoint of the step that writes `output`, at the interval that the environment asks for."""
-        return cls(output.with_name(f"{output.name}.checkpoint"), job, _seconds())
+        return cls(output.with_name(f"{output.name}.checkpoint"), job, _interval_seconds())
 
     def load(self) -> dict[str, Any] | None:
         """Return the saved state; None where there is no file, or, with a line on stderr, one of another training.
@@ -64,7 +64,7 @@ class Checkpoint:
             return None
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror}; delete it and run the step again") from None
-        if header != _header(body):
+        if header != _header_of(body):
             raise InputError(f"{self.path} is damaged; delete it and run the step again, which then trains anew")
         job, _, content = body.partition(b"\n")
         if job != self._job:
@@ -83,7 +83,7 @@ class Checkpoint:
         payload = io.BytesIO()
         torch.save(state(), payload)
         body = b"\n".join([self._job, commit().encode(), payload.getvalue()])
-        write_bytes(self.path, _header(body) + b"\n" + body)
+        write_bytes(self.path, _header_of(body) + b"\n" + body)
         self._last = time.monotonic()
 
     def remove(self) -> None:
@@ -110,11 +110,13 @@ def job_identity(settings: str, inputs: Sequence[Path], *values: str | int) -> s
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _header(body: bytes) -> bytes:
+def _header_of(body: bytes) -> bytes:
+    """Return the first line of a file, which has the digest of what follows."""
     return f"mgral checkpoint {hashlib.sha256(body).hexdigest()}".encode()
 
 
-def _seconds() -> float:
+def _interval_seconds() -> float:
+    """Return the seconds between two checkpoints, as the environment says."""
     text = os.environ.get(SECONDS_VARIABLE, str(CHECKPOINT_SECONDS))
     try:
         seconds = float(text)

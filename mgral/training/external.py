@@ -109,14 +109,14 @@ def run_command(
         paths = {name: inputs / f"{name}.json" for name in lists} | {"output": output, "scratch": scratch_folder}
         values = {name: str(path.absolute()) for name, path in paths.items()} | {"seed": str(seed), "gpus": str(gpus)}
         with log.open("wb") as file:
-            arguments = [*shell, "-e", "-c", _filled(command, values)]
+            arguments = [*shell, "-e", "-c", _fill_placeholders(command, values)]
             NOTES["command"] = shlex.join(arguments)
             completed = subprocess.run(
                 arguments, stdin=subprocess.DEVNULL, stdout=file, stderr=file, pass_fds=[lock], check=False
             )
     NOTES["exit_code"] = completed.returncode
     if completed.returncode:
-        raise StepError(_failure(completed.returncode, log))
+        raise StepError(_failure_message(completed.returncode, log))
     return output
 
 
@@ -161,7 +161,7 @@ def clear_scratch(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _filled(command: str, values: Mapping[str, str]) -> str:
+def _fill_placeholders(command: str, values: Mapping[str, str]) -> str:
     return re.sub(PLACEHOLDER, lambda placeholder: shlex.quote(values[placeholder[1]]), command)
 
 
@@ -177,7 +177,7 @@ def _locked(folder: Path) -> Iterator[int]:
         yield lock.fileno()
 
 
-def _failure(code: int, log: Path) -> str:
+def _failure_message(code: int, log: Path) -> str:
     ending = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     lines = filter(str.strip, log.read_text(errors="replace").splitlines())
     shown = [f"  {line}" for line in list(lines)[-SHOWN_LINES:]]

@@ -50,13 +50,13 @@ class Feed:
         self._images, self._parts, self._augmentation, self._device = images, parts, augmentation, device
         self._sampler = Sampler(len(images.rows), batch_size, seeds[0])
         self._generator = torch.Generator().manual_seed(seeds[1])
-        self._kept: Tensor | None = None
+        self._canvases: Tensor | None = None
         self._fits = 0 < images.pixel_bytes <= image_memory(device)
 
     def draw(self) -> Iterator[Part]:
         """Yield the parts of the next batch."""
-        if self._fits and self._kept is None:
-            self._kept = self._keep()
+        if self._fits and self._canvases is None:
+            self._canvases = self._copy_to_device()
         chosen = self._sampler.draw()
         boxes = in_sides(self._images.boxes(chosen), self._images.covered[chosen])
         changes = draw_changes(boxes, self._augmentation, self._generator)
@@ -69,12 +69,12 @@ class Feed:
                 self._images.prefetch(following[torch.cat([shard(part) for part in parts])])
             yield Part(len(part) / len(chosen), chosen[part], drawn)
 
-    def _inputs_of(self, chosen: Tensor, changes: Changes, mine: Tensor) -> list[Tensor]:
-        """Return what `show` takes of the images of a batch at the places `mine`."""
-        images = chosen[mine]
+    def _inputs_of(self, chosen: Tensor, changes: Changes, positions: Tensor) -> list[Tensor]:
+        """Return what `show` takes of the images of a batch at these positions of it."""
+        images = chosen[positions]
         boxes = self._images.boxes(images, padded=fixed_shapes(self._device))
         pixels = images if self._fits else self._images.pixels(images)
-        drawn = [part[mine] for part in changes if part is not None]
+        drawn = [part[positions] for part in changes if part is not None]
         return [pixels, *boxes, self._images.covered[images], *drawn]
 
     def show(self, drawn: Sequence[Tensor]) -> tuple[Tensor, Targets]:
@@ -83,14 +83,14 @@ class Feed:
         On a GPU no shape depends on what was drawn, and nothing waits, so that it can be part of a CUDA graph.
         """
         pixels, boxes, labels, covered, *values = drawn
-        if self._kept is not None:
-            pixels = self._kept.index_select(0, pixels)
+        if self._canvases is not None:
+            pixels = self._canvases.index_select(0, pixels)
         remaining = iter(values)
         changes = Changes(*(next(remaining) if changed else None for changed in self._changed))  # type: ignore[arg-type]
         images = pixels.permute(0, 3, 1, 2)
         return show_changed(images, Targets(boxes, labels), covered, self._images.images.canvas, changes)
 
-    def _keep(self) -> Tensor:
+    def _copy_to_device(self) -> Tensor:
         """Copy all images to the device, uint8 [n, height, width, 3]."""
         canvas = self._images.images.canvas
         chunks = torch.split(torch.arange(len(self._images.rows)), READ_TOGETHER)

@@ -1,6 +1,6 @@
 """How long a detector is trained."""
 
-from mgral.config import Config, known
+from mgral.config import Config, require_set
 
 
 def detector_iterations(config: Config, images: int) -> int:
@@ -13,6 +13,6 @@ def detector_iterations(config: Config, images: int) -> int:
     InputError
         If `iterations.detector` is null and not derived yet.
     """
-    first_iterations = known(config.iterations.detector, "iterations.detector")
+    first_iterations = require_set(config.iterations.detector, "iterations.detector")
     factor: float = (images / config.initial) ** config.iterations.growth
     return max(1, round(first_iterations * factor))

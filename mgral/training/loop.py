@@ -211,6 +211,7 @@ class Run:
         self.losses = Losses(step, device)
 
     def _feed(self, images: TrainingImages, batch_size: int, seed: int, *purposes: str) -> Feed:
+        """Return the batches of images; `purposes` name the seeds of batches and of augmentation."""
         batches, changes = (derive_seed(seed, purpose) for purpose in purposes)
         parts, augmentation = self.config.accumulate, self.config.augmentation
         return Feed(images, batch_size, parts, augmentation, (batches, changes), self.detector.device)

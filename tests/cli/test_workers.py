@@ -14,7 +14,7 @@ import pytest
 from run_workflow import ROOT, TINY, jobs_planned
 from slow import slow
 
-from mgral.cli.workers import option
+from mgral.cli.workers import integer_option
 from mgral.compute.cards import still_locked
 from mgral.engine.job_server import job_server
 
@@ -227,4 +227,4 @@ def test_steps_write_the_same_bytes_as_in_forks(served: Path, undisturbed: Path)
     [("--gpus 1 --output o", 1), ("--gpus 1 --gpus=2", 2), ("--seed 1", 0), ("--gpus", 0), ("--gpus x", 0), ("", 0)],
 )
 def test_a_number_is_read_from_the_words_of_a_step(words: str, number: int) -> None:
-    assert option(words.split(), "--gpus") == number
+    assert integer_option(words.split(), "--gpus") == number

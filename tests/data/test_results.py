@@ -183,7 +183,7 @@ def boxes(*of):
 
 def test_of_each_image_the_best_above_a_score_are_taken():
     found = boxes((0, 0.75), (0, 0.625), (0, 0.5), (2, 0.75), (2, 0.125), (5, 0.25))
-    kept = found.above(0.25, most=2)
+    kept = found.above(0.25, max_boxes=2)
     assert list(zip(kept.rows.tolist(), kept.scores.tolist(), strict=True)) == [(0, 0.75), (0, 0.625), (2, 0.75)]
     assert [len(kept.of_row(row).rows) for row in range(4)] == [2, 0, 1, 0]
 

@@ -7,7 +7,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from mgral.engine.console.dry_run import reason_of
 from mgral.engine.console.handler import LogHandler
-from mgral.engine.console.jobs import LINES, StartedJob, job_title, last_words
+from mgral.engine.console.jobs import SHOWN_LINES, StartedJob, job_title, last_words
 from mgral.engine.console.outcome import not_compared, result_lines
 from mgral.engine.console.time_left import TimeLeft, duration
 
@@ -80,7 +80,7 @@ def test_a_job_that_ctrl_c_ends_has_not_failed(before: float, end: list[str]) ->
     stopped = {"msg": "Terminating processes on user request", "levelno": logging.INFO, "created": 100 + before}
     for fields in (failed, stopped):
         handler.emit(logging.makeLogRecord(fields))
-    assert [line[: len(start)] for line, start in zip(handler._end(), end, strict=False)] == end
+    assert [line[: len(start)] for line, start in zip(handler._end_lines(), end, strict=False)] == end
 
 
 def test_a_job_without_a_log_has_no_progress(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_warnings_of_steps_and_of_python(tmp_path: Path) -> None:
 def test_a_long_warning_is_shortened(tmp_path: Path) -> None:
     lines = ["warning: used after repairs:", *(f"  {number}" for number in range(100))]
     (warning,) = job_with(tmp_path / "it.log", "\n".join(lines)).warnings
-    assert warning.splitlines() == [*lines[:LINES], f"  ... {101 - LINES} more lines in its log"]
+    assert warning.splitlines() == [*lines[:SHOWN_LINES], f"  ... {101 - SHOWN_LINES} more lines in its log"]
 
 
 def test_last_words(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_last_words(tmp_path: Path) -> None:
     other.write_text("of the cluster\n")
     assert last_words((own, other)) == ["mgral: the loss is nan;", "  lower the rate"]
     own.write_text("".join(f"{number}\n" for number in range(50)))
-    assert last_words((own, other)) == [str(number) for number in range(50 - LINES, 50)]
+    assert last_words((own, other)) == [str(number) for number in range(50 - SHOWN_LINES, 50)]
     own.write_text("")
     assert last_words((own, other)) == ["of the cluster"]
     assert last_words((tmp_path / "none.log",)) == []

@@ -7,7 +7,7 @@ METRICS = {"per_class": [{"name": "car", "map": 0.4567}, {"name": "bus", "map": 
 
 def test_scores_of_classes_with_enough_boxes():
     rows = class_results(METRICS, {"bus": 9, "car": 10, "new": 30, "tram": 0})
-    assert [(row.name, row.boxes, row.ap, row.words) for row in rows] == [
+    assert [(row.name, row.boxes, row.ap, row.ap_text) for row in rows] == [
         ("bus", 9, None, "too few boxes (9 of 10)"),
         ("car", 10, 0.4567, "45.7"),
         ("new", 30, None, "-"),  # of a class that the detector does not know

@@ -15,7 +15,7 @@ from mgral.labelling import running
 from mgral.labelling.progress import curve as module
 from mgral.labelling.progress.curve import project_curve
 from mgral.labelling.progress.effort import effort
-from mgral.labelling.progress.evaluated import Audit, Evaluated
+from mgral.labelling.progress.evaluated import Audit, EvaluatedRound
 from mgral.labelling.settings import load_project_settings
 from mgral.labelling.state import load_project, project_lines
 
@@ -242,13 +242,13 @@ def made_audit(copies, grouped):
     scores = rng.permutation(40).reshape(2, 20) / 40
     images = [(20 * copy + scene, scene) for copy in range(copies) for scene in range(20)]
     rounds = [
-        Evaluated(
+        EvaluatedRound(
             round=number,
             learnt=(),
             images=frozenset(image for image, _ in images),
             today={1: 1},
             classes=frozenset({1}),
-            found=tuple(
+            detections=tuple(
                 {
                     "image_id": image,
                     "category_id": 1,
@@ -289,7 +289,7 @@ def test_the_scatter_of_a_round_leaves_out_what_rounds_share():
     units = [(image,) for image in audit.images]
     weights = module.resampled_weights(audit.images, units, derive_seed(0, "project", "curve"))
     first, second = (
-        module.match_class(audit.truth, one.found, audit.images, 1).average_precision(weights)[0, 1:]
+        module.match_class(audit.truth, one.detections, audit.images, 1).average_precision(weights)[0, 1:]
         for one in audit.rounds
     )
     assert module.measure(audit)["scatter"]["ap50"] == pytest.approx(np.sqrt((first - second).var() / 2))

@@ -95,7 +95,7 @@ def test_times_that_cannot_be_of_labelling_count_as_the_others():
     for image, seconds in enumerate((30, 50, 40, 3 * 86400, -5, None), start=1):
         made.label(image, seconds=seconds)
     times = taken(made).times
-    assert (times.labels, times.without, times.left_open, times.boxes) == (6, 3, 1, 6)
+    assert (times.labels, times.without_time, times.left_open, times.boxes) == (6, 3, 1, 6)
     assert times.mean == pytest.approx(40)
     assert times.hours() == pytest.approx(240 / 3600)
     assert times.hours([1, 4, 99]) == pytest.approx(70 / 3600)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_project import SIZE, MadeProject, change, label_file, moment, returned
 
 from mgral.data.findings import Findings
-from mgral.labelling.importing import changes_by
+from mgral.labelling.importing import changes_by, disagreeing
 from mgral.labelling.names import Names
 from mgral.labelling.state import Project
 
@@ -120,6 +120,18 @@ def test_boxes_of_two_people_are_both_kept_and_compared(second, contradicts):
     image = made.project.images[1]
     assert set(image.labels) == {"ann", "bob"}
     assert image.confirmed.by == "bob"
+
+
+def test_two_later_people_are_compared_where_the_first_lacks_a_class():
+    made = MadeProject()
+    imported(made, returned("p1.jpg", CAR, by="ann", at=moment(3)))
+    made.add("classes", change(add=[{"id": 3, "name": "bird"}]))
+    bird = (60.0, 50.0, 20.0, 20.0, "bird")
+    _, _, repairs = imported(made, returned("p1.jpg", CAR, by="bob", at=moment(10)))
+    assert repairs == {}
+    _, _, repairs = imported(made, returned("p1.jpg", CAR, bird, by="cec", at=moment(20)))
+    assert sum("two people" in title for title in repairs) == 1
+    assert disagreeing(made.project.images[1], made.project)
 
 
 def test_all_faults_are_named_in_one_pass():

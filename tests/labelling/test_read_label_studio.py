@@ -44,6 +44,18 @@ def test_who_when_and_how_long_are_kept(tmp_path: Path) -> None:
     assert found.labels[0].size == (640, 480)
 
 
+def test_a_negative_time_is_none_in_annotations_and_drafts(tmp_path: Path) -> None:
+    draft = {"user": 2, "lead_time": -3.5, "result": [], "annotation": None}
+    found = read_tasks(
+        tmp_path,
+        {
+            "annotations": [annotation(region(CAR), lead_time=-0.5)],
+            "drafts": [draft, draft | {"user": 3, "lead_time": 4}],
+        },
+    )
+    assert [(one.state, one.seconds) for one in found.labels] == [("labelled", None), ("draft", None), ("draft", 4)]
+
+
 def test_of_one_persons_annotations_the_latest_counts_also_over_tasks_that_are_there_twice(tmp_path: Path) -> None:
     first = annotation(region(CAR), updated_at="2026-11-28T11:00:00Z")
     earlier = annotation(updated_at="2026-11-28T10:59:59Z")

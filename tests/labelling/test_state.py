@@ -8,7 +8,7 @@ from mgral.labelling import classes
 from mgral.labelling.records import CONFIRMED
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import replay
-from mgral.labelling.status import again, class_counts, spent
+from mgral.labelling.status import class_counts, images_to_check, spent
 
 CAR = (1, 2, 30, 40, 1)
 SETTINGS = ProjectSettings(project="p", pictures={"p": "."}, budget=9, batch=3)
@@ -59,20 +59,20 @@ def test_of_two_people_the_later_label_is_used_by_the_time_of_labelling():
 def test_images_labelled_before_a_class_are_incomplete_for_it():
     made = MadeProject().label(1).send(1, 2).add("classes", change(add=[{"id": 3, "name": "cow"}]))
     made.label(2).send(2, 3).label(3)
-    assert again(made.project) == {1: {3}, 2: {3}}
+    assert images_to_check(made.project) == {1: {3}, 2: {3}}
     # Looked at again, after the class was there.
     made.send(0, 1).label(1, (CAR, (5, 5, 9, 9, 3)))
-    assert again(made.project) == {2: {3}}
+    assert images_to_check(made.project) == {2: {3}}
 
 
 def test_the_time_of_labelling_decides_where_it_is_known():
     made = MadeProject().send(1, 1, 2).add("classes", change(add=[{"id": 3, "name": "cow"}]))
     made.label(1, at=moment(3)).label(2, at=moment(100))
-    assert again(made.project) == {1: {3}}
+    assert images_to_check(made.project) == {1: {3}}
 
 
 def test_labels_from_before_the_project_are_complete_for_its_first_classes():
-    assert again(MadeProject().label(1, at="2020-01-01T00:00:00+00:00").project) == {}
+    assert images_to_check(MadeProject().label(1, at="2020-01-01T00:00:00+00:00").project) == {}
 
 
 def test_a_merged_class_is_complete_where_all_its_parts_were():
@@ -81,17 +81,17 @@ def test_a_merged_class_is_complete_where_all_its_parts_were():
     project = made.project
     assert list(project.classes.values()) == ["cow", "thing"]
     assert project.final_boxes(project.images[1].confirmed) == [(1, 2, 30, 40, 4)]
-    assert again(project) == {1: {3}}
+    assert images_to_check(project) == {1: {3}}
     made.add("classes", classes.merge_classes(project, ("cow", "thing"), "all"))
-    assert again(made.project) == {1: {5}}
+    assert images_to_check(made.project) == {1: {5}}
 
 
 def test_images_that_show_a_split_class_are_looked_at_again_and_no_others():
     made = MadeProject().label(1).label(2, ()).label(3, ((1, 1, 5, 5, 2),))
     made.add("classes", classes.split_class(made.project, "car", ("van", "bus")))
-    assert again(made.project) == {1: {3, 4}}
+    assert images_to_check(made.project) == {1: {3, 4}}
     made.send(0, 1).label(1, ((1, 2, 30, 40, 4),))
-    assert again(made.project) == {}
+    assert images_to_check(made.project) == {}
 
 
 def test_a_renamed_class_keeps_its_boxes():
@@ -99,7 +99,7 @@ def test_a_renamed_class_keeps_its_boxes():
     made.add("classes", classes.rename_class(made.project, "car", "vehicle"))
     project = made.project
     assert project.classes == {1: "vehicle", 2: "dog"}
-    assert again(project) == {}
+    assert images_to_check(project) == {}
     assert class_counts(SETTINGS, project) == {1: 1}
 
 

@@ -19,7 +19,7 @@ from mgral.errors import InputError
 from mgral.labelling.exchange import reading
 from mgral.labelling.exchange.label_studio_tasks import label_studio_tasks
 from mgral.labelling.exchange.read import FormatName, read_labels
-from mgral.labelling.exchange.tasks import LEAST_SIDE, write_tasks
+from mgral.labelling.exchange.tasks import LEAST_SHOWN_SIDE, write_tasks
 from mgral.labelling.records import Batch, Box, Task
 
 FORMATS = get_args(FormatName)
@@ -319,7 +319,7 @@ def test_whatever_is_sent_no_box_is_unknown_beyond_its_picture_or_without_area(
         assert label in sent.classes
         assert 0 <= left < right <= own.width
         assert 0 <= top < bottom <= own.height
-    wide = [box for one in sent.tasks for box, _ in one.boxes if min(inner(box, one)) >= LEAST_SIDE]
+    wide = [box for one in sent.tasks for box, _ in one.boxes if min(inner(box, one)) >= LEAST_SHOWN_SIDE]
     assert len(written) == (len(set(wide)) if name == "yolo" else len(wide))
 
 

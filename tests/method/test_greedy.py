@@ -91,7 +91,7 @@ def test_many_batches_are_looked_up_in_parts(monkeypatch):
         at_once.append(len(described))
         return reward.worth(described, of_variants)
 
-    monkeypatch.setattr("mgral.method.lut.reward.LOOKED_UP_VALUES", 3 * reward.values.size)
+    monkeypatch.setattr("mgral.method.lut.reward.LOOKED_UP_DISTANCES", 3 * reward.values.size)
     assert (replace(reward, worth=worth).lookup(batches) == whole).all()
     assert at_once == [3, 3, 3, 1]
 

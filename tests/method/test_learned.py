@@ -23,7 +23,7 @@ LABELLED, POOL = np.arange(30), np.arange(30, 60)
 
 @pytest.fixture(autouse=True)
 def _fewer_permutations(monkeypatch):
-    monkeypatch.setattr("mgral.method.lut.regression.PERMUTATIONS", 39)
+    monkeypatch.setattr("mgral.method.lut.regression.REGRESSION_PERMUTATIONS", 39)
 
 
 def embeddings_of(seed=0):
@@ -71,7 +71,7 @@ def test_a_batch_looked_up_is_the_batch_tried_image_by_image(monkeypatch):
     batches = np.column_stack([np.tile(rows, (3, 1)), tried])
     found = reward.lookup(batches)
     np.testing.assert_allclose(found, reward.with_each(rows, tried))
-    monkeypatch.setattr("mgral.method.lut.learned.LOOKED_UP_VALUES", 1)
+    monkeypatch.setattr("mgral.method.lut.learned.LOOKED_UP_AMOUNTS", 1)
     np.testing.assert_array_equal(reward.lookup(batches), found)
 
 

@@ -20,7 +20,7 @@ IMAGES, CROWDING, VARIETY = range(F)
 
 @pytest.fixture(autouse=True)
 def _fewer_permutations(monkeypatch):
-    monkeypatch.setattr("mgral.method.lut.regression.PERMUTATIONS", 39)
+    monkeypatch.setattr("mgral.method.lut.regression.REGRESSION_PERMUTATIONS", 39)
 
 
 def samples_of(seed, weights, noise=0.01, tables=2, of_size=0.05):

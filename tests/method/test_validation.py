@@ -15,7 +15,7 @@ POOL, BUDGET, VARIANTS, CLASSES = 120, 12, 12, 5
 
 @pytest.fixture(autouse=True)
 def _fewer_permutations(monkeypatch):
-    monkeypatch.setattr("mgral.method.lut.validation.PERMUTATIONS", 99)
+    monkeypatch.setattr("mgral.method.lut.validation.VALIDATION_PERMUTATIONS", 99)
 
 
 def tables_of(seed, signal, estimator="kernel"):
@@ -54,7 +54,7 @@ def test_tables_that_know_what_is_worth_much_are_valid(estimator):
 
 def test_tables_that_contradict_each_other_are_not_valid():
     first, _ = tables_of(0, 0.03)
-    opposite = type(first)(first.baseline_map, first.of_rows, first.worth, -first.values)
+    opposite = type(first)(first.baseline_map, first.distances_of_rows, first.worth, -first.values)
     found = validate_tables([first, opposite], POOL, BUDGET, 0, 0)
     assert found.held_out_gain < 0
     assert not found.valid

@@ -14,7 +14,7 @@ from mgral.models.detectors.retinanet import RetinaNetConfig
 from mgral.models.detectors.small_ssd import SmallSSDConfig
 from mgral.models.detectors.ssd300 import SSD300Config
 from mgral.models.detectors.timm import SSDConfig, TimmRetinaNetConfig
-from mgral.models.weights import obtain_weights, read_weights, start_of
+from mgral.models.weights import fitting_weights, obtain_weights, read_weights
 from mgral.training.devices import share_statistics
 
 SSD_SETTINGS = {
@@ -36,7 +36,7 @@ def test_ssd300_takes_vgg16_and_trains_all_but_its_first_stage(tmp_path):
         for name, values in layer.state_dict().items()
     }
     assert "features.28.bias" in state
-    start, line = start_of(random, state | {"classifier.0.weight": torch.zeros(2)}, "VGG16")
+    start, line = fitting_weights(random, state | {"classifier.0.weight": torch.zeros(2)}, "VGG16")
     assert len(start) == len(state)
     assert line.startswith(
         f"loaded {len(state)} of 71 tensors from VGG16; starts anew: ssd.backbone.scale_weight (1), "
@@ -59,7 +59,7 @@ def test_ssd300_takes_vgg16_and_trains_all_but_its_first_stage(tmp_path):
 def test_retinanet_takes_resnet50_and_keeps_its_batch_normalisation():
     network = random_detector(RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128), 1, 0)
     state = resnet50(weights=None).state_dict()
-    start, _ = start_of(network, state, "ResNet50")
+    start, _ = fitting_weights(network, state, "ResNet50")
     assert torch.equal(start["retinanet.backbone.body.layer4.0.conv1.weight"], state["layer4.0.conv1.weight"])
     body = network.retinanet.backbone.body
     assert len(start) == len(body.state_dict())
@@ -77,7 +77,7 @@ def test_retinanet_takes_torchvisions_detector_by_its_old_names_too():
     }
     assert old.keys() != theirs.keys()
     network = random_detector(RetinaNetConfig(name="retinanet_resnet50_fpn", canvas=128), 2, 0)
-    start, line = start_of(network, old, "old.pth")
+    start, line = fitting_weights(network, old, "old.pth")
     assert torch.equal(
         start["retinanet.head.classification_head.conv.1.0.weight"],
         theirs["head.classification_head.conv.1.0.weight"],
@@ -104,7 +104,7 @@ def test_an_earlier_detector_is_taken_and_its_class_head_starts_anew(config, for
         torch.save({"epoch": 3, "model": {f"module.{k}": v for k, v in earlier.state_dict().items()}}, path)
     else:
         torch.save(earlier.pretrained.state_dict(), path)
-    start, line = start_of(now, read_weights(path), "w")
+    start, line = fitting_weights(now, read_weights(path), "w")
     own, others = now.state_dict(), earlier.state_dict()
     assert all(
         torch.equal(values, others[name]) and values.shape == own[name].shape for name, values in start.items()
@@ -127,7 +127,7 @@ def test_a_classifier_of_timms_fills_its_backbone():
         theirs = timm.create_model(name, pretrained=False).state_dict()
         settings = {**SSD_SETTINGS, "backbone": name}
         network = random_detector(SSDConfig(name="ssd", **settings), 2, 0)
-        start, _ = start_of(network, theirs, name)
+        start, _ = fitting_weights(network, theirs, name)
         weights = [key for key in network.pretrained.state_dict() if "num_batches" not in key]
         assert len(start) == len(weights) > 50
         network.load_state_dict(network.state_dict() | start)
@@ -157,7 +157,7 @@ def test_a_file_that_will_not_do_says_what_will(content, message, tmp_path):
     elif content is not None:
         torch.save(content, path)
     with pytest.raises(InputError, match=message):
-        start_of(random_detector(SmallSSDConfig(channels=4), 2, 0), read_weights(path), "w")
+        fitting_weights(random_detector(SmallSSDConfig(channels=4), 2, 0), read_weights(path), "w")
 
 
 @pytest.mark.parametrize(
@@ -175,14 +175,14 @@ def test_a_file_that_will_not_do_says_what_will(content, message, tmp_path):
 def test_weights_without_real_numbers_are_refused(change, message):
     network = random_detector(SmallSSDConfig(channels=4), 2, 0)
     with pytest.raises(InputError, match=message):
-        start_of(network, {name: change(one) for name, one in network.state_dict().items()}, "w")
+        fitting_weights(network, {name: change(one) for name, one in network.state_dict().items()}, "w")
 
 
 def test_names_of_a_compiled_network_on_several_gpus_are_known(tmp_path):
     network = random_detector(SmallSSDConfig(channels=4), 2, 0)
     path = tmp_path / "w.pth"
     torch.save({"module._orig_mod." + name: one.half() for name, one in network.state_dict().items()}, path)
-    start, line = start_of(network, read_weights(path), "w")
+    start, line = fitting_weights(network, read_weights(path), "w")
     assert line == f"loaded {len(start)} of {len(start)} tensors from w"
 
 

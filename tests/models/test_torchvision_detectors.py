@@ -146,7 +146,7 @@ def test_what_torchvisions_own_model_finds(detector, monkeypatch):
     limits = {"score_thresh": 0.0, "nms_thresh": 0.45, "detections_per_img": 50, "topk_candidates": 10**6}
     for name, value in limits.items():
         monkeypatch.setattr(model, name, value)
-    monkeypatch.setattr(suppression, "CANDIDATES", 10**6)
+    monkeypatch.setattr(suppression, "MOST_PAIRS", 10**6)
     side = detector.size[0]
     model.transform.min_size, model.transform.max_size = (side,), side
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))

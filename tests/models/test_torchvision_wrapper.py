@@ -16,7 +16,7 @@ from mgral.models.build import load_detector, random_detector, save_detector
 from mgral.models.detectors.torchvision import FACTS, TorchvisionDetectorConfig
 from mgral.models.interface import Targets, pooled
 from mgral.models.suppression import Limits
-from mgral.models.weights import start_of
+from mgral.models.weights import fitting_weights
 
 CLASSES = 3
 FAST = ("fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large")
@@ -155,12 +155,12 @@ def test_published_weights_of_a_backbone_and_of_a_detector_are_taken():
     model = FAST[0]
     detector = random_detector(settings(model, weights=FACTS[model].weights[0]), CLASSES, seed=0)
     backbone = mobilenet_v3_large(weights=None).state_dict()
-    fits, _ = start_of(detector, backbone, "mobilenet")
+    fits, _ = fitting_weights(detector, backbone, "mobilenet")
     weight = "model.backbone.body.4.block.0.0.weight"
     assert torch.equal(fits[weight], backbone["features.4.block.0.0.weight"])
     assert {name.startswith("model.backbone.body.") for name in fits} == {True}
     whole = published.__dict__[model](weights=None, weights_backbone=None, num_classes=91).state_dict()
-    fits, words = start_of(detector, whole, "coco")
+    fits, words = fitting_weights(detector, whole, "coco")
     lacking = set(detector.state_dict()) - set(fits)
     assert {name.split(".predictor")[0] for name in lacking} == {
         f"model.roi_heads.box_predictor.{kind}" for kind in ("cls_score.weight", "cls_score.bias")

@@ -62,7 +62,7 @@ def test_it_finds_what_the_familys_own_processing_finds(kind, folder_of):
         }
     )
     features, found = detector.features_and_detections(shown, Limits(0.01, 0.5, 10))
-    predicted = detector.model(pixel_values=detector._shown(shown))
+    predicted = detector.model(pixel_values=detector._normalised(shown))
     assert features.shape[0] == 2
     assert torch.isfinite(features).all()
     torch.testing.assert_close(detector.features(shown), features)
@@ -76,15 +76,15 @@ def test_it_finds_what_the_familys_own_processing_finds(kind, folder_of):
         best = sorted((pair for pair in pairs if pair[0] > 0.01), reverse=True)[:10]
         assert len(one.boxes) == len(best) > 2
         torch.testing.assert_close(one.scores, torch.tensor([score for score, _, _ in best]))
-        torch.testing.assert_close(scores[one.places, one.labels], one.scores)
-        assert len(set(zip(one.places.tolist(), one.labels.tolist(), strict=True))) == len(best)
+        torch.testing.assert_close(scores[one.sources, one.labels], one.scores)
+        assert len(set(zip(one.sources.tolist(), one.labels.tolist(), strict=True))) == len(best)
         if kind in SOFTMAX:
-            assert torch.equal(one.labels, scores[one.places].argmax(1))
-        x, y, w, h = predicted.pred_boxes[image][one.places].unbind(1)
+            assert torch.equal(one.labels, scores[one.sources].argmax(1))
+        x, y, w, h = predicted.pred_boxes[image][one.sources].unbind(1)
         expected = torch.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], 1) * torch.tensor([width, height] * 2)
         torch.testing.assert_close(one.boxes, expected.clamp(min=0, max=width), atol=1e-3, rtol=1e-4)
         torch.testing.assert_close(one.distributions.sum(1), torch.ones(len(best)))
-        for row, (query, label, score) in enumerate(zip(one.places, one.labels, one.scores, strict=True)):
+        for row, (query, label, score) in enumerate(zip(one.sources, one.labels, one.scores, strict=True)):
             if kind in SOFTMAX:  # `no object` is the background
                 assert one.distributions[row, 0] == pytest.approx(logits[query].softmax(0)[-1].item(), abs=1e-6)
                 assert one.distributions[row, label + 1] == pytest.approx(score.item(), abs=1e-6)
@@ -108,7 +108,7 @@ def test_the_loss_is_the_models_and_images_may_be_empty(kind, folder_of):
         {"class_labels": torch.zeros(0, dtype=torch.int64), "boxes": torch.zeros(0, 4)},
     ]
     torch.manual_seed(0)
-    expected = detector.model(pixel_values=detector._shown(images(detector)), labels=labels).loss
+    expected = detector.model(pixel_values=detector._normalised(images(detector)), labels=labels).loss
     torch.testing.assert_close(found, expected)
     none = Targets(torch.zeros(2, 0, 4), torch.zeros(2, 0, dtype=torch.int64))
     empty = detector(images(detector), none)["loss"]
@@ -218,7 +218,7 @@ def test_normalisation_is_the_folders_or_the_familys(folder_of, tmp_path):
     assert (config.mean, config.deviation) == ((0.5, 0.5, 0.25), (0.5, 0.5, 0.5))
     assert settings(tmp_path, mean=(0.0, 0.0, 0.0)).mean == (0, 0, 0)
     white = torch.full((1, 3, 64, 64), 255).byte()
-    assert random_detector(config, 1, seed=0)._shown(white)[0, :, 0, 0].tolist() == [1, 1, 1.5]
+    assert random_detector(config, 1, seed=0)._normalised(white)[0, :, 0, 0].tolist() == [1, 1, 1.5]
 
 
 def test_what_is_no_checkpoint_folder_is_refused(folder_of, tmp_path):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from fabricated_results import fabricate
 
 from mgral.config import load_config, resolve_config
-from mgral.report.facts import facts, in_short
+from mgral.report.facts import experiment_line, facts
 from mgral.report.results import load_results
 
 
@@ -34,5 +34,5 @@ def test_a_detector_of_the_users_own_is_named_first():
     own = {"name": "external", "command": command, "proxy": {"name": "small_ssd"}}
     for detector, words in (({"name": "small_ssd"}, "small_ssd"), (own, "a detector of your own")):
         config = resolve_config({"detector": detector, "strategies": ["random"], "seeds": [3]})
-        shown = in_short(SimpleNamespace(config=config))
+        shown = experiment_line(SimpleNamespace(config=config))
         assert shown == f"1 strategy · 1 seed · 40 + 3 × 40 images · synthetic scenes, seed 0 · {words}"

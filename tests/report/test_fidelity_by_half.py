@@ -9,7 +9,7 @@ from mgral.errors import StepError
 from mgral.method.fidelity.batches import Candidate
 from mgral.method.fidelity.correlation import Fidelity, difference, fidelity, noise_ceiling
 from mgral.method.fidelity.lookups import NO_TABLE, LookupKind
-from mgral.report.fidelity import build_fidelity_report, in_a_sentence
+from mgral.report.fidelity import build_fidelity_report, comparison_in_words
 from mgral.report.fidelity_trials import (
     PARTS,
     CountsComparison,
@@ -125,17 +125,17 @@ def comparison(low, high, ceiling=0.8):
     ],
 )
 def test_the_sentence(found, said):
-    assert in_a_sentence(found) == said
+    assert comparison_in_words(found) == said
 
 
 def test_no_difference_is_claimed_from_rounding():
-    assert in_a_sentence(comparison(1e-16, 0.3)).startswith("Whether")
-    assert in_a_sentence(comparison(-0.3, -1e-16)).startswith("Whether")
+    assert comparison_in_words(comparison(1e-16, 0.3)).startswith("Whether")
+    assert comparison_in_words(comparison(-0.3, -1e-16)).startswith("Whether")
 
 
 def test_the_page_begins_with_the_sentence_and_its_tables_have_the_halves():
     report = build_fidelity_report(CONFIG, {0: MIXED})
-    assert report.sentence == in_a_sentence(report.comparisons["all"])
+    assert report.sentence == comparison_in_words(report.comparisons["all"])
     first = report.html.index(f'<p class="conclusion">{report.sentence}</p>')
     assert first < report.html.index("<td>chosen by strategies (4)</td>")
     assert "core set, k means, entropy sum" in report.html

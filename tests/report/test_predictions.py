@@ -13,7 +13,7 @@ from scipy import stats
 from mgral.cli.steps.report import command
 from mgral.report.agent import _line
 from mgral.report.drawing import SEED_COLOURS
-from mgral.report.lut import _beside_counts, _conclude, _describe, _table_names, rank_correlation
+from mgral.report.lut import _compare_with_counts, _conclude, _describe, _table_names, rank_correlation
 
 
 def test_points_have_the_colour_of_their_table(tmp_path: Path) -> None:
@@ -75,12 +75,12 @@ def test_counts_alone_are_compared_where_variants_differ() -> None:
     rows = of | {"round": "initial", "seed": [0, 0, 0, 1, 1, 1], "cycle": 0, "split": 0}
     measured, predicted = [-0.1, 0.0, 0.1, 0.02, 0.02, 0.02], [-0.1, 0.1, 0.0, 0.0, 0.1, 0.2]
     found = pd.DataFrame(rows | {"measured": measured, "predicted": predicted})
-    assert _beside_counts(found, found) == (
+    assert _compare_with_counts(found, found) == (
         " R² −1.79; by the roots of object counts alone, fitted likewise, −1.79, with a rank correlation of +0.50."
     )
     same = found.assign(measured=0.02)
-    assert _beside_counts(same, same) == ""
-    assert "rank correlation" not in _beside_counts(found, found.assign(predicted=0.1))
+    assert _compare_with_counts(same, same) == ""
+    assert "rank correlation" not in _compare_with_counts(found, found.assign(predicted=0.1))
 
 
 def test_a_correlation_of_a_regression_has_no_p_value() -> None:

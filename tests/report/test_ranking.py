@@ -131,15 +131,15 @@ def test_equal_means_share_the_better_place() -> None:
         ("margin", 3),
     ]
     assert [row.ranks for row in rows] == [(1, 1), (1, 1), (3, 3), (3, 3)]
-    assert [row.first for row in rows] == [1, 1, 0, 0]
+    assert [row.first_share for row in rows] == [1, 1, 0, 0]
 
 
 def test_places_over_all_27_resamples_by_hand() -> None:
     # a - b is +3, -1, -1: a is above where it is drawn twice or more often, or once beside two others (3 - 2 > 0).
     rows = {row.strategy: row for row in rank({"a": np.array([3.0, 0, 0]), "b": np.array([0, 1.0, 1.0])}, None)}
     # It is never drawn in 2 x 2 x 2 of the 27 resamples.
-    assert rows["a"].first == pytest.approx(19 / 27)
-    assert rows["b"].first == pytest.approx(8 / 27)
+    assert rows["a"].first_share == pytest.approx(19 / 27)
+    assert rows["b"].first_share == pytest.approx(8 / 27)
     assert rows["a"].ranks == (1, 2)
     assert rank_interval(np.repeat([1, 2, 7], [1, 98, 1])) == (2, 2)
 

@@ -15,7 +15,7 @@ from mgral.config import RewardConfig, load_config, registry
 from mgral.errors import InputError
 from mgral.method.lut.agreement import predict_each_other
 from mgral.report.drawing import draw
-from mgral.report.facts import reward_named
+from mgral.report.facts import reward_in_words
 from mgral.report.styles import class_colours
 
 
@@ -149,9 +149,9 @@ def test_references_inside_drawings_lead_somewhere(folder: Path) -> None:
 
 
 def test_a_distance_is_named_only_where_one_is_computed() -> None:
-    assert "Wasserstein" not in reward_named(RewardConfig())
+    assert "Wasserstein" not in reward_in_words(RewardConfig())
     by_kernel = RewardConfig(estimator="kernel")
-    assert reward_named(by_kernel) == "Wasserstein distance of each class's object counts; kernel estimate"
+    assert reward_in_words(by_kernel) == "Wasserstein distance of each class's object counts; kernel estimate"
 
 
 def test_names_are_escaped(folder: Path) -> None:

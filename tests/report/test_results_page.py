@@ -121,8 +121,13 @@ def test_a_page_is_replaced_only_when_all_beside_it_is_written(finished: Path, t
 def test_commits_are_counted_over_all_artefacts(finished: Path, tmp_path: Path) -> None:
     record = json.loads((finished / "provenance" / "report.html.json").read_bytes())
     write_json(finished / "provenance" / "other.json", {**record, "commit": "fedcba9876543210"})
+    write_json(
+        finished / "provenance" / "seed9" / "other.json", {**record, "commit": "9999999999999999"}
+    )  # ran before
     run(tmp_path, finished)
-    assert "`fedcba987654` (1)" in (tmp_path / "fabricated.md").read_text()
+    page = (tmp_path / "fabricated.md").read_text()
+    assert "`fedcba987654` (1)" in page
+    assert "999999999999" not in page
 
 
 def test_seeds_that_are_added_make_the_page_of_all_of_them(finished: Path, tmp_path: Path) -> None:

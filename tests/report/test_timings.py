@@ -108,6 +108,17 @@ def test_jobs_of_another_target_are_kept_until_their_records_are_gone(tmp_path: 
     assert "gain" not in rows(run(tmp_path, made) / "costs_by_step.csv")
 
 
+def test_the_costs_of_a_run_are_without_those_of_seeds_that_ran_before(tmp_path: Path) -> None:
+    fabricate(tmp_path)
+    made = fabricate_costs(tmp_path)
+    run(tmp_path, made)
+    before = (tmp_path / "timings" / "costs_by_step.csv").read_bytes()
+    detector = tmp_path / "seed9" / "initial" / "cycle0" / "detector.safetensors"
+    run(tmp_path, [record_cost(detector, "detector", 7.0, names={"seed": "9", "round": "initial", "cycle": "0"})])
+    assert str(detector) in rows(tmp_path / "timings" / "jobs.csv")
+    assert (tmp_path / "timings" / "costs_by_step.csv").read_bytes() == before
+
+
 def test_costs_of_steps_by_hand(timings: Path) -> None:
     costs = rows(timings / "costs_by_step.csv")
     assert list(costs) == [

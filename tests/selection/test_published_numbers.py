@@ -164,7 +164,7 @@ def test_cald():
             scores = [cald.class_scores(one, 4) for one in (plain, *changed)]
             expected = given["published_class_scores"][image["row"]]
             assert torch.stack(scores).mean(0).tolist() == pytest.approx(expected, abs=1e-7)
-    candidates = np.argsort(published, kind="stable")[: int(cald.CANDIDATES * given["budget"])]
+    candidates = np.argsort(published, kind="stable")[: int(cald.CANDIDATES_PER_CHOSEN * given["budget"])]
     assert candidates.tolist() == given["published_candidates"]
 
 

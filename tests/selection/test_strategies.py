@@ -11,7 +11,7 @@ from told_detector import told_query
 from mgral.config import EvaluationConfig, registry
 from mgral.errors import StepError
 from mgral.models.build import build_detector
-from mgral.selection.inference import OBJECT_SCORE, find_objects
+from mgral.selection.inference import FOUND_SCORE, find_objects
 from mgral.selection.query import SAME_SCORES, Choice
 from mgral.selection.selecting import choose
 from mgral.selection.strategies.core_set import k_centre_greedy
@@ -137,16 +137,16 @@ def test_objects_are_those_that_the_detector_detects():
         predictions = detector.predictions(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255)
     # From random weights nothing is found: make objects likely, as training does.
     predictions = predictions._replace(logits=predictions.logits - torch.tensor([3.5, 0.0]))
-    config = EvaluationConfig(score_threshold=OBJECT_SCORE, max_detections=30)
+    config = EvaluationConfig(score_threshold=FOUND_SCORE, max_detections=30)
     found = find_objects(detector, predictions, config)
-    expected = torchvisions_own(detector, predictions, OBJECT_SCORE, config.nms_iou, 30)
+    expected = torchvisions_own(detector, predictions, FOUND_SCORE, config.nms_iou, 30)
     probabilities = detector.class_probabilities(predictions.logits)
     for image, (one, other) in enumerate(zip(found, expected, strict=True)):
         assert len(one.scores) == 30
         torch.testing.assert_close(one.scores, other["scores"])
         torch.testing.assert_close(one.boxes, other["boxes"])
         assert torch.equal(one.labels, other["labels"] - 1)
-        torch.testing.assert_close(one.distributions, probabilities[image, one.places])
+        torch.testing.assert_close(one.distributions, probabilities[image, one.sources])
 
 
 def torchvisions_own(detector, predictions, score_threshold, nms_iou, most):

@@ -23,7 +23,7 @@ def make_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "run_snakemake", photo_project.compute)
     monkeypatch.setattr(urllib3.util.Retry, "sleep", lambda *_: None)
     monkeypatch.setattr(cvat_session, "LONGEST_PAUSE", 0.0)
-    monkeypatch.setattr(cvat, "JOB", 3)
+    monkeypatch.setattr(cvat, "PICTURES_PER_JOB", 3)
     for name in (cvat_session.USER, cvat_session.PASSWORD, cvat_session.ORGANIZATION):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(cvat_session.TOKEN, TOKEN)

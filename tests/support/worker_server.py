@@ -23,7 +23,7 @@ def run() -> None:
 
 if __name__ == "__main__":
     server._import_step(["detector"])  # once, and not in each worker
-    cards._usable = lambda gpus: [CARD] if gpus else []
+    cards._usable_cards = lambda gpus: [CARD] if gpus else []
     jobs.run_command_line = run
     sys.argv = [sys.argv[0], sys.argv[-1]]
     server.main()

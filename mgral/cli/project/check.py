@@ -30,7 +30,7 @@ from mgral.labelling.exchange.read import FormatName
 @options.cores
 @options.profile
 @options.cpu
-@options.snakemake_words
+@options.snakemake_options
 def command(
     folder: Path,
     folds: int | None,
@@ -40,7 +40,7 @@ def command(
     formats: tuple[FormatName, ...],
     cores: str | None,
     profile: Path | None,
-    words: tuple[str, ...],
+    snakemake_options: tuple[str, ...],
 ) -> None:
     """Search for label errors with detectors that were not trained on these labels, and score the detectors.
 
@@ -48,14 +48,16 @@ def command(
     on that part. Near-copies are in the same part. No label is changed. If it is interrupted, the same command
     continues. As long as no label changes, running it again trains nothing.
     """
-    from mgral.labelling.experiments.check_files import check_lines, write_page, write_tasks_of
+    from mgral.labelling.experiments.check_files import check_lines, write_page, write_tasks
     from mgral.labelling.experiments.checks import run_check
     from mgral.labelling.running import BatchOptions, second_look_lines
 
-    check, findings = run_check(folder, folds, last=last, cores=cores, profile=profile, words=words)
+    check, findings = run_check(
+        folder, folds, last=last, cores=cores, profile=profile, snakemake_options=snakemake_options
+    )
     show_repairs(findings, "pictures:", "")
     write_page(check, most)
     click.echo("\n".join(check_lines(check)))
     if output is not None:
-        count = write_tasks_of(check, output, most, BatchOptions(formats))
+        count = write_tasks(check, output, most, BatchOptions(formats))
         click.echo("\n".join(second_look_lines(folder, output, count)))

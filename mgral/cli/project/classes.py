@@ -10,7 +10,7 @@ from mgral.errors import number_of, program
 from mgral.labelling import classes
 from mgral.labelling.ledger import writing
 from mgral.labelling.state import load_project
-from mgral.labelling.status import again
+from mgral.labelling.status import images_to_check
 
 
 @click.group("classes")
@@ -22,12 +22,13 @@ def command() -> None:
     """
 
 
-def _record(folder: Path, change: Any, *given: Any) -> None:
+def _record(folder: Path, change: Any, *arguments: Any) -> None:
+    """Write a change of the classes into the ledger, and print what there is now."""
     with writing(folder) as writer:
-        writer.add("classes", [change(load_project(folder), *given)])
+        writer.add("classes", [change(load_project(folder), *arguments)])
     project = load_project(folder)
     click.echo(f"classes: {', '.join(project.classes.values())}")
-    if waiting := again(project):
+    if waiting := images_to_check(project):
         click.echo(
             f"{number_of(len(waiting), 'picture')} must be checked again; write tasks for them in a new folder: "
             f"{program()} project again again"

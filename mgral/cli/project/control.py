@@ -16,9 +16,9 @@ from mgral.cli.project import options
 @options.cores
 @options.profile
 @options.cpu
-@options.snakemake_words
+@options.snakemake_options
 def command(
-    folder: Path, repeats: int | None, cores: str | None, profile: Path | None, words: tuple[str, ...]
+    folder: Path, repeats: int | None, cores: str | None, profile: Path | None, snakemake_options: tuple[str, ...]
 ) -> None:
     """Test whether the strategy is better than random sampling on your own pictures.
 
@@ -28,6 +28,6 @@ def command(
     """
     from mgral.labelling.experiments.controls import run_control
 
-    lines, findings = run_control(folder, repeats, cores=cores, profile=profile, words=words)
+    lines, findings = run_control(folder, repeats, cores=cores, profile=profile, snakemake_options=snakemake_options)
     show_repairs(findings, "pictures:", "")
     click.echo("\n".join(lines))

@@ -35,7 +35,7 @@ from mgral.labelling.exchange.read import FormatName
 @options.profile
 @options.cpu
 @click.option("--anyway", is_flag=True, help="Start a round even if no label of the last one was imported.")
-@options.snakemake_words
+@options.snakemake_options
 def command(
     folder: Path,
     formats: tuple[FormatName, ...],
@@ -45,7 +45,7 @@ def command(
     cores: str | None,
     profile: Path | None,
     anyway: bool,
-    words: tuple[str, ...],
+    snakemake_options: tuple[str, ...],
 ) -> None:
     """Choose the next pictures to label: train on all labels, select, and write the batch to roundN/.
 
@@ -55,6 +55,8 @@ def command(
     from mgral.labelling.running import BatchOptions, run_round
 
     batch = BatchOptions(formats, people, shared, prefix)
-    lines, findings = run_round(folder, batch, cores=cores, profile=profile, anyway=anyway, words=words)
+    lines, findings = run_round(
+        folder, batch, cores=cores, profile=profile, anyway=anyway, snakemake_options=snakemake_options
+    )
     show_repairs(findings, "pictures:", "")
     click.echo("\n".join(lines))

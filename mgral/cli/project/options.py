@@ -30,18 +30,21 @@ task_formats = click.option(
 )
 
 
-def _cores(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+def _check_cores(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return the value of --cores; raises click.BadParameter where it is neither a number nor all."""
     if value is not None and value != "all" and not (value.isascii() and value.isdecimal() and int(value) > 0):
         raise click.BadParameter(f"{value!r} is neither a number of cores, from 1, nor all")
     return value
 
 
 cores = click.option(
-    "--cores", callback=_cores, help="Cores of this machine to use.  [default: all, or those of the profile]"
+    "--cores", callback=_check_cores, help="Cores of this machine to use.  [default: all, or those of the profile]"
 )
 profile = click.option("--profile", type=click.Path(path_type=Path), help="Profile of Snakemake: slurm, or a folder.")
 cpu = options.cpu
-snakemake_words = click.argument("words", metavar="[-- SNAKEMAKE OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+snakemake_options = click.argument(
+    "snakemake_options", metavar="[-- SNAKEMAKE OPTIONS]", nargs=-1, type=click.UNPROCESSED
+)
 empty = click.option(
     "--empty",
     type=click.Choice(["unknown", "checked"]),
@@ -67,17 +70,17 @@ shapes = click.option(
 )
 
 
-def class_names(given: str) -> tuple[str, ...]:
+def class_names(text: str) -> tuple[str, ...]:
     """Return names of classes that are separated by commas."""
-    return tuple(name.strip() for name in given.split(","))
+    return tuple(name.strip() for name in text.split(","))
 
 
-def renames(given: tuple[str, ...]) -> Mapping[str, str]:
+def renames(pairs: tuple[str, ...]) -> Mapping[str, str]:
     """Return the pairs of --rename; raises click.BadParameter where one has no `=`, or a name has two new names."""
-    if wrong := [pair for pair in given if "=" not in pair]:
+    if wrong := [pair for pair in pairs if "=" not in pair]:
         raise click.BadParameter(f"write THEIRS=OURS, found {wrong[0]!r}", param_hint="--rename")
     new_names: dict[str, str] = {}
-    for theirs, ours in (pair.split("=", 1) for pair in given):
+    for theirs, ours in (pair.split("=", 1) for pair in pairs):
         if new_names.setdefault(theirs, ours) != ours:
             raise click.BadParameter(
                 f"{theirs!r} is given two names, {new_names[theirs]!r} and {ours!r}; give one", param_hint="--rename"

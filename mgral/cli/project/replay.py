@@ -30,7 +30,7 @@ from mgral.labelling.experiments.replaying import CYCLES, SEEDS, Options, Replay
 @options.cores
 @options.profile
 @options.cpu
-@options.snakemake_words
+@options.snakemake_options
 def command(
     folder: Path,
     strategies: tuple[str, ...],
@@ -39,7 +39,7 @@ def command(
     estimate: bool,
     cores: str | None,
     profile: Path | None,
-    words: tuple[str, ...],
+    snakemake_options: tuple[str, ...],
 ) -> None:
     """Test whether the strategies are better than random on the labelled pictures. Use --estimate first.
 
@@ -51,7 +51,7 @@ def command(
     if estimate:
         _estimate(replay)
         return
-    click.echo("\n".join(run_replay(replay, cores=cores, profile=profile, words=words)))
+    click.echo("\n".join(run_replay(replay, cores=cores, profile=profile, snakemake_options=snakemake_options)))
 
 
 def _estimate(replay: Replay) -> None:

@@ -16,13 +16,13 @@ from mgral.labelling.status import next_step, status_lines
 def command(folder: Path) -> None:
     """Show what is labelled and out, the detectors' scores, whether to continue, and the next command."""
     from mgral.labelling.experiments.comparing import cross_validated_lines
-    from mgral.labelling.progress.advice import progress, progress_lines
+    from mgral.labelling.progress.advice import progress_lines, project_progress
     from mgral.labelling.running import score_lines
 
     settings, project = load_project_settings(folder), load_project(folder)
     missing = missing_pictures(folder, settings, project)
     lines = [*status_lines(settings, project, missing), *score_lines(folder, project)]
     lines += cross_validated_lines(folder, project)
-    lines += progress_lines(progress(folder, settings, project))
+    lines += progress_lines(project_progress(folder, settings, project))
     lines.append(next_step(settings, project))
     click.echo("\n".join(lines))

@@ -13,14 +13,14 @@ from mgral.cli.project import options
 @options.cores
 @options.profile
 @options.cpu
-@options.snakemake_words
-def command(folder: Path, cores: str | None, profile: Path | None, words: tuple[str, ...]) -> None:
+@options.snakemake_options
+def command(folder: Path, cores: str | None, profile: Path | None, snakemake_options: tuple[str, ...]) -> None:
     """Train a detector on all labels, without choosing pictures: the last step, once the budget is used.
 
     It counts as a round and uses no budget. If it is interrupted, the same command continues.
     """
     from mgral.labelling.running import run_training
 
-    lines, findings = run_training(folder, cores=cores, profile=profile, words=words)
+    lines, findings = run_training(folder, cores=cores, profile=profile, snakemake_options=snakemake_options)
     show_repairs(findings, "pictures:", "")
     click.echo("\n".join(lines))

@@ -40,7 +40,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.cycle
 @options.gpus
 @options.vram_mb
-@options.written("Agent to write.")
+@options.output_option("Agent to write.")
 @click.option("--log-csv", type=options.FILE, required=True, help="CSV to write, a row for each episode.")
 @click.option("--summary", type=options.FILE, required=True, help="JSON file to write.")
 def command(

@@ -32,7 +32,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.table
 @options.gpus
 @options.vram_mb
-@options.written("Weights to write (safetensors).")
+@options.output_option("Weights to write (safetensors).")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],

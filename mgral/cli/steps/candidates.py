@@ -49,7 +49,7 @@ from mgral.selection.spending import in_images, load_unspent
 @options.cycle
 @options.gpus
 @options.vram_mb
-@options.written("Batches to write (JSON); batch 0 is empty.")
+@options.output_option("Batches to write (JSON); batch 0 is empty.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],

@@ -17,7 +17,7 @@ from mgral.selection.pool import load_labelled
 @options.dataset
 @options.labelled
 @options.derived
-@options.written("JSON to write: input size, anchors and iterations, as far as they are null.")
+@options.output_option("JSON to write: input size, anchors and iterations, as far as they are null.")
 def command(config_path: Path, dataset: Path, labelled: Path, derived: tuple[Path, ...], output: Path) -> None:
     """Derive anchors and iterations from the boxes of the initially labelled images, once for all cycles.
 

@@ -34,7 +34,7 @@ from mgral.training.detector import train_cycle_detector
     help="0 for the CPU, or the number of GPUs to train on: each has a process and a part of each batch.",
 )
 @options.vram_mb
-@options.written("Weights to write (safetensors).")
+@options.output_option("Weights to write (safetensors).")
 @click.option("--log-csv", type=options.FILE, required=True, help="Loss and learning rate of each iteration.")
 def command(
     config_path: Path,

@@ -15,7 +15,7 @@ from mgral.errors import InputError
 
 @click.command("download")
 @options.config
-@options.written("JSON to write: contents of the folder.")
+@options.output_option("JSON to write: contents of the folder.")
 def command(config_path: Path, output: Path) -> None:
     """Download the data set named by `data.download` into `data.root`.
 

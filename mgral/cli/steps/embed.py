@@ -35,7 +35,7 @@ RANDOM_FEATURES = (
 @options.embedding
 @options.gpus
 @options.vram_mb
-@options.written("Embeddings to write (safetensors).")
+@options.output_option("Embeddings to write (safetensors).")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],

@@ -31,7 +31,7 @@ from mgral.training.external import clear_scratch, input_lists, read_output, run
 @click.option("--gpus", type=click.IntRange(min=0), default=0, help="Number of GPUs, for {gpus} in the command.")
 @options.vram_mb
 @click.option("--folder", type=options.FOLDER, required=True, help="Folder of the command's files and log.")
-@options.written("Checked detections and features to write (safetensors).")
+@options.output_option("Checked detections and features to write (safetensors).")
 def command(
     config_path: Path,
     dataset: Path,

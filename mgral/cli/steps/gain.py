@@ -35,7 +35,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.cycle
 @options.gpus
 @options.vram_mb
-@options.written("JSON to write: mAP on the test images, of each batch and repeat.")
+@options.output_option("JSON to write: mAP on the test images, of each batch and repeat.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],

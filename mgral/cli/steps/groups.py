@@ -20,7 +20,7 @@ from mgral.data.thumbnails import SIDE, load_thumbnails
 @click.option("--test-dataset", type=options.FILE, required=True, help="COCO JSON of the test images.")
 @click.option("--thumbnails", type=options.FILE, required=True, help="Thumbnails of the training images (.npy).")
 @click.option("--test-thumbnails", type=options.FILE, required=True, help="Thumbnails of the test images (.npy).")
-@options.written("JSON to write: groups of near-copies, and test images with one among the training images.")
+@options.output_option("JSON to write: groups of near-copies, and test images with one among the training images.")
 def command(
     config_path: Path, dataset: Path, test_dataset: Path, thumbnails: Path, test_thumbnails: Path, output: Path
 ) -> None:

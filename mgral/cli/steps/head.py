@@ -32,7 +32,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.cycle
 @options.gpus
 @options.vram_mb
-@options.written("Weights of the head to write (safetensors).")
+@options.output_option("Weights of the head to write (safetensors).")
 @click.option("--log-csv", type=options.FILE, required=True, help="Loss of the head in each iteration.")
 def command(
     config_path: Path,

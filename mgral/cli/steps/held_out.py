@@ -29,7 +29,7 @@ from mgral.evaluation.trained import found_in
 @options.detector
 @options.gpus
 @options.vram_mb
-@options.written("COCO results to write, image by image, ascending by id.")
+@options.output_option("COCO results to write, image by image, ascending by id.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],

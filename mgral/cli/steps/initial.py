@@ -19,7 +19,7 @@ from mgral.selection.pool import draw_initial
 @options.seed
 @click.option("--all", "label_all", is_flag=True, help="Label every image, for the full-data detector.")
 @click.option("--snapshot", type=options.FILE, help="In a project: the round's labels, in place of a random draw.")
-@options.written("JSON to write: the ids labelled at the start.")
+@options.output_option("JSON to write: the ids labelled at the start.")
 def command(
     config_path: Path, dataset: Path, seed: int, label_all: bool, snapshot: Path | None, output: Path
 ) -> None:

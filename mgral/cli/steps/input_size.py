@@ -22,7 +22,7 @@ from mgral.data.derive import derive_from_images
     required=True,
     help="COCO JSON written by the step `data`; repeat it for the other split.",
 )
-@options.written("JSON to write: detector.width and detector.height.")
+@options.output_option("JSON to write: detector.width and detector.height.")
 def command(config_path: Path, datasets: tuple[Path, ...], output: Path) -> None:
     """Derive the input size from the sizes of all images, labelled or not: one size serves all seeds.
 

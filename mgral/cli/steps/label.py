@@ -16,7 +16,7 @@ from mgral.selection.spending import load_to_spend, pay
 @options.dataset
 @options.labelled
 @click.option("--selection", type=options.FILE, required=True, help="selection.json of this cycle.")
-@options.written("JSON to write: the ids labelled in the next cycle.")
+@options.output_option("JSON to write: the ids labelled in the next cycle.")
 def command(dataset: Path, labelled: Path, selection: Path, output: Path) -> None:
     """Write the union of the labelled and the selected images, ids ascending.
 

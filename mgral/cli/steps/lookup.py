@@ -42,7 +42,7 @@ is whether they did not pass their test, so that the prior of the regression is 
 @click.option("--initial-embeddings", type=options.FILE, required=True, help="Embeddings by the initial detector.")
 @options.seed
 @options.table
-@options.written("CSV to write: a row for each batch, kind of lookup and number of splits.")
+@options.output_option("CSV to write: a row for each batch, kind of lookup and number of splits.")
 @click.argument("variants", type=options.FILE, nargs=-1, required=True, metavar="VARIANTS.json...")
 def command(
     config_path: Path,

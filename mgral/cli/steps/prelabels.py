@@ -26,7 +26,7 @@ LOWEST_SCORE = 0.05
 @options.detector
 @options.gpus
 @options.vram_mb
-@options.written("COCO results to write, image by image in the order of the selection.")
+@options.output_option("COCO results to write, image by image in the order of the selection.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],

@@ -25,7 +25,7 @@ from mgral.selection.pool import load_labelled
 @options.detector
 @options.gpus
 @options.vram_mb
-@options.written("JSON to write: the pseudo-labels of the pool, as COCO results.")
+@options.output_option("JSON to write: the pseudo-labels of the pool, as COCO results.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],

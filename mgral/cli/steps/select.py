@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 )
 @options.gpus
 @options.vram_mb
-@options.written("JSON to write: the chosen ids, best first, their scores, and the number of forward passes.")
+@options.output_option("JSON to write: the chosen ids, best first, their scores, and the number of forward passes.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],

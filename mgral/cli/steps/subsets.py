@@ -23,7 +23,7 @@ from mgral.selection.pool import load_labelled
 @options.cycle
 @options.split
 @options.table
-@options.written("Plan to write (JSON).")
+@options.output_option("Plan to write (JSON).")
 def command(
     config_path: Path,
     dataset: Path,

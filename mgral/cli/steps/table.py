@@ -20,7 +20,7 @@ from mgral.selection.embeddings import load_embeddings
 @options.seed
 @options.table
 @options.reward
-@options.written("Table to write.")
+@options.output_option("Table to write.")
 @click.option(
     "--leave-one-out",
     type=options.FILE,

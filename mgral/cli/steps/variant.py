@@ -42,7 +42,7 @@ from mgral.training.checkpoint import HELP, Checkpoint, job_identity
 @options.table
 @options.gpus
 @options.vram_mb
-@options.written("JSON to write: mAP and AP50 of each variant on the reward images, and its training images.")
+@options.output_option("JSON to write: mAP and AP50 of each variant on the reward images, and its training images.")
 def command(
     config_path: Path,
     derived: tuple[Path, ...],

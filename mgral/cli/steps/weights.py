@@ -16,13 +16,13 @@ from mgral.data.derive import assume_settings
 from mgral.errors import InputError
 from mgral.models.build import random_detector
 from mgral.models.detectors.timm import TimmConfig
-from mgral.models.weights import check_backbone, obtain_weights, start_of
+from mgral.models.weights import check_backbone, fitting_weights, obtain_weights
 
 
 @click.command("weights")
 @options.config
 @options.dataset
-@options.written("Weights to write, with the detector's names (safetensors).")
+@options.output_option("Weights to write, with the detector's names (safetensors).")
 def command(config_path: Path, dataset: Path, output: Path) -> None:
     """Write the weights that trainings start from: the user's file, or published weights, downloaded if needed.
 
@@ -36,7 +36,7 @@ def command(config_path: Path, dataset: Path, output: Path) -> None:
     # Of the settings that are derived none changes the shape of a weight.
     detector = random_detector(assume_settings(config).detector, len(load_dataset(dataset).categories), seed=0)
     mirror = config.data.mirror if isinstance(config.data, FolderData) else None
-    start, line = start_of(detector, obtain_weights(section, mirror, output.parent), name)
+    start, line = fitting_weights(detector, obtain_weights(section, mirror, output.parent), name)
     if isinstance(section, TimmConfig) and not section.weights_file:
         check_backbone(detector, start, name)
     print(f"note: {line}" if section.weights_file else line, file=sys.stderr)

@@ -198,7 +198,7 @@ def _rates_of_file(path: Path, config: Config) -> dict[str, float]:
     return dict(content["rates"])
 
 
-def _what_takes_time(detector: DetectorConfig) -> dict[str, Any]:
+def _speed_settings(detector: DetectorConfig) -> dict[str, Any]:
     """Return the settings that decide about speed: of anchors their number, and not where weights come from."""
     values = detector.model_dump(mode="json", exclude={"weights"})
     return {
@@ -214,9 +214,9 @@ def _speeds_of_run(folder: Path, planned: Config) -> dict[str, tuple[float, Work
         raise InputError(f"{folder} contains no timings/{times.name}; give the folder of a run that is finished")
     run_config = load_config(folder / "config.yaml")
     config = load_settings(run_config, folder, run_config.seeds[0])
-    ran, asked = (_what_takes_time(experiment.detector) for experiment in (config, planned))
+    ran, wanted = (_speed_settings(experiment.detector) for experiment in (config, planned))
     if differ := [
-        f"{key} {ran.get(key)}, not {asked.get(key)}" for key in ran | asked if ran.get(key) != asked.get(key)
+        f"{key} {ran.get(key)}, not {wanted.get(key)}" for key in ran | wanted if ran.get(key) != wanted.get(key)
     ]:
         raise InputError(f"{folder} was run with detector.{', '.join(differ)}; give a run with the same detector")
     work = plan_work(config, find_sizes(config, folder), plan_all(folder / "config.yaml"))
@@ -240,6 +240,7 @@ def _costs_by_step(path: Path) -> dict[str, tuple[int, float]]:
 
 
 def _lines(work: dict[str, Work], hours: dict[str, float | None]) -> list[str]:
+    """Return the lines of the table of steps, given their work and their hours, and the hours on GPUs."""
     lines = [f"{'step':14}{'jobs':>7}{'images trained on':>20}{'images detected on':>19}{'hours':>10}"]
     lines += [
         f"{step:14}{step_work.jobs:7}{step_work.trained or '-':>20}{step_work.seen or '-':>19}{_shown(hours[step])}"
@@ -268,9 +269,11 @@ def _duration(plan: Sequence[PlannedJob], lengths: Sequence[float], jobs: int) -
 
 
 def _sum(hours: Iterable[float | None]) -> float | None:
+    """Return the sum of the hours that are known; None where none are."""
     known_hours = [value for value in hours if value is not None]
     return sum(known_hours) if known_hours else None
 
 
 def _shown(hours: float | None) -> str:
+    """Return a cell of the table; a dash where the hours are not known."""
     return f"{'-':>10}" if hours is None else f"{hours:10.2f}"

@@ -15,7 +15,7 @@ from mgral.models.suppression import Limits
 @options.results
 @options.repetition
 @options.trained_detector
-@options.written("ONNX file to write.")
+@options.output_option("ONNX file to write.")
 def command(results: Path, seed: int | None, place: str | None, output: Path) -> None:
     """Write a detector of an experiment, or of a round of a project, as an ONNX file, which runs without mgral.
 

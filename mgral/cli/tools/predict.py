@@ -28,7 +28,7 @@ NO_PICTURES = Finding(
 @options.results
 @options.repetition
 @options.trained_detector
-@options.written("JSON to write: COCO, with a score for each annotation.")
+@options.output_option("JSON to write: COCO, with a score for each annotation.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
@@ -76,12 +76,12 @@ def command(
         )
 
 
-def _pictures(given: tuple[Path, ...]) -> list[Path]:
-    """Return the files, and those in the folders; raises FaultyDataError where there are none."""
+def _pictures(pictures: tuple[Path, ...]) -> list[Path]:
+    """Return pictures given as files, and those in given folders; raises FaultyDataError where there are none."""
     findings = Findings()
     paths: dict[Path, None] = {}
-    for path in given:
-        files = sorted(_below(path)) if path.is_dir() else [path]
+    for path in pictures:
+        files = sorted(_pictures_below(path)) if path.is_dir() else [path]
         if not path.exists():
             findings.fault(NOT_THERE, str(path))
         elif not files:
@@ -91,7 +91,8 @@ def _pictures(given: tuple[Path, ...]) -> list[Path]:
     return list(paths)
 
 
-def _below(folder: Path) -> Iterator[Path]:
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    """Yield the pictures in a folder and the folders in it, without hidden ones."""
     for path in folder.rglob("*"):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
         if path.suffix.lower() in PICTURES and not hidden and path.is_file():

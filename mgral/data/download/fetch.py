@@ -141,33 +141,33 @@ def _complete(url: str, partial: Path, size: int | None) -> None:
     """Ask for what `partial` lacks, again and again, until nothing is left to ask for."""
     failures = 0
     while True:
-        size_before = _size(partial)
+        size_before = _file_size(partial)
         try:
             if size_before != size:
                 _go_on(url, partial, size)
-            if size in (None, _size(partial)):
+            if size in (None, _file_size(partial)):
                 return
-            reason = f"the connection was closed after {_size(partial):,} of {size:,} bytes"
+            reason = f"the connection was closed after {_file_size(partial):,} of {size:,} bytes"
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             reason = str(error)
         except requests.RequestException as error:
             if error.response is None or error.response.status_code not in PASSING:
                 raise InputError(f"{url}: {error}; correct `data.mirror`, or leave it out") from None
             reason = str(error)
-        failures = 1 if _size(partial) > size_before else failures + 1
+        failures = 1 if _file_size(partial) > size_before else failures + 1
         if failures == TRIES:
             break
         tqdm.write(f"{url}: {reason}; goes on", file=sys.stderr)
         time.sleep(min(FIRST_WAIT * 2 ** (failures - 1), LONGEST_WAIT) * random.uniform(0.5, 1.5))
     raise StepError(
-        f"{url}: {reason}; {_size(partial):,} bytes have arrived. Check the connection, or give a `data.mirror`, "
-        "and run again: it continues from there"
+        f"{url}: {reason}; {_file_size(partial):,} bytes have arrived. Check the connection, or give a "
+        "`data.mirror`, and run again: it continues from there"
     )
 
 
 def _go_on(url: str, partial: Path, size: int | None) -> None:
     """Ask once for what `partial` lacks, or for all of it where the server sends no parts of files."""
-    arrived = _size(partial)
+    arrived = _file_size(partial)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={arrived}-"} if arrived else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
@@ -183,10 +183,11 @@ def _go_on(url: str, partial: Path, size: int | None) -> None:
                 f"{url}: the server announces {total:,} bytes, but {size:,} are published; it has another file. "
                 "Correct `data.mirror`, or leave it out"
             )
-        _append(response, partial, start, size or total)
+        _append_response(response, partial, start, size or total)
 
 
-def _append(response: requests.Response, partial: Path, start: int, total: int | None) -> None:
+def _append_response(response: requests.Response, partial: Path, start: int, total: int | None) -> None:
+    """Write a response behind the `start` bytes of a partial file that are there already."""
     check_space(partial.parent, (total or 0) - start)
     with (
         partial.open("ab" if start else "wb") as file,
@@ -201,5 +202,5 @@ def _append(response: requests.Response, partial: Path, start: int, total: int |
             os.fsync(file.fileno())
 
 
-def _size(path: Path) -> int:
+def _file_size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0

@@ -48,7 +48,7 @@ def download(folders: Sequence[Folder], root: Path, mirror: str | None = None) -
     """
     for folder in folders:
         if (root / folder.name).exists():
-            _check_found(folder, root)
+            _check_existing(folder, root)
     missing = [folder for folder in folders if not (root / folder.name).exists()]
     if not missing:
         return
@@ -56,7 +56,7 @@ def download(folders: Sequence[Folder], root: Path, mirror: str | None = None) -
         (root / ARCHIVES).mkdir(parents=True, exist_ok=True)
         with FileLock(root / ARCHIVES / "lock", timeout=0):
             shutil.rmtree(root / ARCHIVES / UNPACKED, ignore_errors=True)  # what a killed process left
-            check_space(root, _space(missing, root, mirror))
+            check_space(root, _bytes_needed(missing, root, mirror))
             for folder in missing:
                 _make(folder, root, mirror)
     except Timeout:
@@ -66,8 +66,9 @@ def download(folders: Sequence[Folder], root: Path, mirror: str | None = None) -
 
 
 def _make(folder: Folder, root: Path, mirror: str | None) -> None:
+    """Make a folder of the data set: obtain its archives, unpack and check them."""
     if (root / folder.name).exists():  # by another process, before this one had the lock
-        return _check_found(folder, root)
+        return _check_existing(folder, root)
     archives = [_obtain(archive, root, mirror) for archive in folder.archives]
     unpacked = root / ARCHIVES / UNPACKED
     for archive in archives:
@@ -98,6 +99,7 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def _obtain(archive: Published, root: Path, mirror: str | None) -> Path:
+    """Return where an archive is; it is downloaded where neither `root` nor a local mirror has it."""
     local = mirror_folder(mirror)
     existing = find(archive, root) or (find_in_mirror(archive, local) if local else None)
     if existing:
@@ -108,8 +110,9 @@ def _obtain(archive: Published, root: Path, mirror: str | None) -> Path:
     return path
 
 
-def _space(missing: Sequence[Folder], root: Path, mirror: str | None) -> int:
-    """Bytes for all folders and, as they are made one after the other, for the most that is downloaded of one."""
+def _bytes_needed(missing: Sequence[Folder], root: Path, mirror: str | None) -> int:
+    """Return the bytes still needed: for all folders and, as they are made one after the other, for the largest
+    download of one."""
     parents = [root, *filter(None, [mirror_folder(mirror)])]
     downloads = [
         sum(a.bytes or 0 for a in folder.archives if not any((parent / a.name).is_file() for parent in parents))
@@ -119,13 +122,14 @@ def _space(missing: Sequence[Folder], root: Path, mirror: str | None) -> int:
     return sum(folder.bytes for folder in missing) + max(downloads) - present
 
 
-def _check_found(folder: Folder, root: Path) -> None:
+def _check_existing(folder: Folder, root: Path) -> None:
     _check_entries(folder, root / folder.name)
     for archive in folder.archives:
         find(archive, root)
 
 
 def _check_entries(folder: Folder, path: Path) -> None:
+    """Raise InputError where a folder has fewer images than it must, or a list in it another number."""
     for name, expected in folder.entries.items():
         entry = path / name
         count = _count(entry)

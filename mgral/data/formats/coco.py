@@ -74,22 +74,23 @@ class _File:
     converted: Counter[str] = field(default_factory=Counter)
     """Number of integers that are written in another way, such as `3.0` or `"3"`, by field."""
 
-    def whole(self, entry: Mapping[str, Any], key: str, meaning: int | None) -> int | None:
-        """Return `meaning`, the integer that a value stands for, and count the value if it is not written as one."""
-        if meaning is not None and type(entry.get(key)) is not int and entry.get(key) is not None:
+    def counted(self, entry: Mapping[str, Any], key: str, number: int | None) -> int | None:
+        """Return `number`, the integer that a value stands for, and count the value if it is not written as one."""
+        if number is not None and type(entry.get(key)) is not int and entry.get(key) is not None:
             self.converted[key] += 1
-        return meaning
+        return number
 
     def identifier(self, entry: Mapping[str, Any], key: str) -> int | str | None:
         """Return an id; a text that means a number is counted."""
-        meaning = identifier(entry.get(key))
-        return self.whole(entry, key, meaning) if isinstance(meaning, int) else meaning
+        entry_id = identifier(entry.get(key))
+        return self.counted(entry, key, entry_id) if isinstance(entry_id, int) else entry_id
 
-    def place(self, entry: Mapping[str, Any], what: str, position: int) -> str:
+    def place(self, entry: Mapping[str, Any], entry_type: str, position: int) -> str:
+        """Return how messages name an entry: by its id or, without one, by its position in its list."""
         if "id" not in entry:
-            return f"{self.path}: {what} at place {position} of its list"
+            return f"{self.path}: {entry_type} at place {position} of its list"
         entry_id = entry["id"]
-        return f"{self.path}: {what} {repr(entry_id[:80]) if isinstance(entry_id, str) else str(entry_id)[:80]}"
+        return f"{self.path}: {entry_type} {repr(entry_id[:80]) if isinstance(entry_id, str) else str(entry_id)[:80]}"
 
 
 def read_coco(root: Path, data: CocoData, findings: Findings) -> tuple[Split, Split]:
@@ -154,7 +155,7 @@ def _read_split(file: _File) -> Split:
         for position, entry in enumerate(file.content["annotations"])
         if (annotation := _read_annotation(entry, position, ids, file))
     ]
-    _number(annotations, file)
+    _number_annotations(annotations, file)
     categories = {
         (category["id"], category["name"]): category
         for position, entry in enumerate(file.content["categories"])
@@ -221,7 +222,7 @@ def _file_name(entry: dict[str, Any], position: int, file: _File) -> str | None:
 def _size(entry: dict[str, Any], position: int, file: _File) -> tuple[int, int]:
     """Return width and height, both 0 where they are to be read from the picture."""
     values = [entry.get("width") or 0, entry.get("height") or 0]
-    sides = [file.whole(entry, key, whole(value)) for key, value in zip(("width", "height"), values, strict=True)]
+    sides = [file.counted(entry, key, whole(value)) for key, value in zip(("width", "height"), values, strict=True)]
     if None in sides or min(side or 0 for side in sides) < 0 or max(side or 0 for side in sides) > LARGEST_SIDE:
         place = file.place(entry, "image", position)
         file.findings.fault(NO_SIZE, f"{place}: {str(values[0])[:20]} x {str(values[1])[:20]} pixels")
@@ -302,7 +303,7 @@ def _read_box(entry: dict[str, Any], position: int, file: _File) -> list[float] 
 def _read_crowd(entry: dict[str, Any], position: int, file: _File) -> int | None:
     """Return 1 for a box that stands for many objects or is not to be scored, 0 for others; None, and a note, where
     that is not clear."""
-    crowd = file.whole(entry, "iscrowd", flag(entry.get("iscrowd")))
+    crowd = file.counted(entry, "iscrowd", flag(entry.get("iscrowd")))
     if crowd is None:
         place = file.place(entry, "annotation", position)
         file.findings.fault(NO_CROWD_FLAG, f"{place}: {entry.get('iscrowd')!r}")
@@ -326,7 +327,7 @@ def _area(entry: dict[str, Any], position: int, width: float, height: float, fil
     return None
 
 
-def _number(annotations: list[Annotation], file: _File) -> None:
+def _number_annotations(annotations: list[Annotation], file: _File) -> None:
     """Give every annotation an id of its own from 1 up."""
     ids = Counter(whole(entry.get("id")) for entry in file.content["annotations"])
     highest = max((annotation_id or 0 for annotation_id in ids), default=0)

@@ -73,19 +73,20 @@ def read_round(data: ProjectData, findings: Findings) -> Round:
     if not train_pictures:
         findings.fault(NOTHING, data.snapshot)
     return Round(
-        _coco(train_pictures, labelled, snapshot, data, findings),
-        _coco(test_pictures, audit, snapshot, data, findings),
+        _to_coco(train_pictures, labelled, snapshot, data, findings),
+        _to_coco(test_pictures, audit, snapshot, data, findings),
         tuple(image.id for image in labelled),
     )
 
 
-def _coco(
+def _to_coco(
     pictures: Iterable[Picture],
     labelled: Iterable[Labelled],
     snapshot: Snapshot,
     data: ProjectData,
     findings: Findings,
 ) -> Coco:
+    """Return pictures and the boxes of the labelled ones as COCO JSON."""
     classes = dict(snapshot.classes)
     annotations: list[Annotation] = []
     for image in labelled:

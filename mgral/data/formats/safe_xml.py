@@ -53,14 +53,14 @@ def _decode(content: bytes) -> str:
     """Return the text of a file, without its declaration, as that has the encoding of the bytes."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
-            return _without_declaration(_decoded(content, encoding))
+            return _without_declaration(_decode_from(content, encoding))
     declaration = _DECLARATION.match(content)
     encoding = declaration[1].decode().lower() if declaration else "utf-8"
     if encoding.startswith("utf-16"):  # it cannot be, as the declaration was found byte by byte
         encoding = "utf-8"
     if not encoding.startswith("utf") and not content.isascii() and _is_utf8(content):
         raise XmlError(f"it declares {encoding}, and its bytes are UTF-8; correct the declaration")
-    return _without_declaration(_decoded(content, encoding))
+    return _without_declaration(_decode_from(content, encoding))
 
 
 def _is_utf8(content: bytes) -> bool:
@@ -71,7 +71,8 @@ def _is_utf8(content: bytes) -> bool:
     return True
 
 
-def _decoded(content: bytes, encoding: str) -> str:
+def _decode_from(content: bytes, encoding: str) -> str:
+    """Return the text of bytes in an encoding; raises XmlError."""
     try:
         return content.decode("gb18030" if encoding.lower() in ("gb2312", "gbk") else encoding)
     except LookupError:

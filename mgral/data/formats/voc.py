@@ -147,21 +147,22 @@ def _class_names(
         listed = name_sets[0]
         if any(name_set != listed for name_set in name_sets):
             reading.findings.fault(TWO_LISTS, " and ".join(map(str, lists)))
-        _note_others(boxes, scenes, listed, UNKNOWN_CLASS, reading)
+        _note_unlisted(boxes, scenes, listed, UNKNOWN_CLASS, reading)
         return list(dict.fromkeys([*sorted(listed), *box_names]))
     test_names = {voc_object.name for key in test for voc_object in boxes[key]}
-    _note_others(boxes, train, test_names, UNDECLARED, reading)
+    _note_unlisted(boxes, train, test_names, UNDECLARED, reading)
     reading.findings.repair(CLASSES_OF_TEST, ", ".join(sorted(test_names)))
     return box_names
 
 
-def _note_others(
+def _note_unlisted(
     boxes: Mapping[_Key, tuple[VocObject, ...]],
     keys: Iterable[_Key],
     names: set[str],
     kind: Finding,
     reading: _Reading,
 ) -> None:
+    """Note the objects in some images whose class has none of these names."""
     for key in keys:
         for voc_object in boxes[key]:
             if voc_object.name not in names:
@@ -194,6 +195,7 @@ def _to_coco(
 
 
 def _to_box(corners: tuple[float, float, float, float]) -> list[float]:
+    """Return x, y, width, height of corners that are counted from 1."""
     xmin, ymin, xmax, ymax = corners
     return [xmin - 1, ymin - 1, xmax - xmin, ymax - ymin]
 
@@ -220,26 +222,27 @@ def _stem(line: str, path: Path, layout: Path, findings: Findings) -> str | None
     """Return the name of an image in a line of a list: the line, or its first column, without a suffix."""
     column = COLUMN.search(line)
     name = line
-    if column and not _has_file(layout, line):
+    if column and not _has_image(layout, line):
         findings.repair(LABEL_COLUMN, f"{path}: {line}")
         name = line[: column.start()]
     name = name.replace("\\", "/")
     folder = next(iter(PurePosixPath(name).parts), "")
-    if folder in ("JPEGImages", "Annotations") and not _has_file(layout, name):
+    if folder in ("JPEGImages", "Annotations") and not _has_image(layout, name):
         findings.repair(WITH_FOLDER, f"{path}: {line}")
         name = name.removeprefix(f"{folder}/")
     suffix = PurePosixPath(name).suffix
-    if suffix.lower() in (*PICTURES, ".xml") and not _has_file(layout, name):
+    if suffix.lower() in (*PICTURES, ".xml") and not _has_image(layout, name):
         findings.repair(WITH_SUFFIX, f"{path}: {line}")
         name = name.removesuffix(suffix)
-    comment = name.startswith("#") and not _has_file(layout, name)
+    comment = name.startswith("#") and not _has_image(layout, name)
     stem = PurePosixPath(name)
     if comment or not is_text(name) or not stem.name or stem.is_absolute() or ".." in stem.parts:
         return None
     return str(stem)
 
 
-def _has_file(layout: Path, stem: str) -> bool:
+def _has_image(layout: Path, stem: str) -> bool:
+    """Return whether a folder of VOC's layout has the XML or the picture of an image."""
     files = [f"Annotations/{stem}.xml", *(f"JPEGImages/{stem}{suffix}" for suffix in PICTURES)]
     return any(is_file(layout / file) for file in files)
 
@@ -255,6 +258,7 @@ def _text_lines(path: Path, kind: Finding, findings: Findings) -> list[str]:
 
 
 def _read_scene(key: _Key, reading: _Reading) -> _Scene:
+    """Return an image and its objects; it is not labelled without an XML file, and has none where that is damaged."""
     path = _xml_file(reading.root / key.file)
     empty = _Scene(_picture(key, None, reading), 0, 0, (), labelled=False)
     if path is None:
@@ -300,6 +304,7 @@ def _picture(key: _Key, file_name: str | None, reading: _Reading) -> str:
 
 
 def _pictures_by_stem(folder: Path) -> dict[str, list[str]]:
+    """Return the pictures of a folder by their names without suffix."""
     by_stem: dict[str, list[str]] = {}
     for name in shown_files(folder, ".", PICTURES):
         stem = unicodedata.normalize("NFC", str(PurePosixPath(name).with_suffix("")))

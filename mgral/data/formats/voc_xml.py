@@ -75,6 +75,7 @@ def parse_annotation(content: bytes, path: str, findings: Findings) -> VocAnnota
 
 
 def _size(scene: ElementTree.Element, path: str, findings: Findings) -> tuple[int, int]:
+    """Return width and height, both 0 where they are to be read from the picture."""
     texts = [(scene.findtext(f"size/{side}") or "0").strip() for side in ("width", "height")]
     sides = [side if side is not None and 0 <= side <= LARGEST_SIDE else None for side in map(whole, texts)]
     width, height = sides
@@ -85,15 +86,18 @@ def _size(scene: ElementTree.Element, path: str, findings: Findings) -> tuple[in
 
 
 def _read_objects(scene: ElementTree.Element, path: str, findings: Findings) -> list[VocObject]:
-    objects = (_read_object(element, f"{path}: object {place}", findings) for place, element in _numbered(scene))
+    objects = (
+        _read_object(element, f"{path}: object {place}", findings) for place, element in _numbered_objects(scene)
+    )
     return [voc_object for voc_object in objects if voc_object]
 
 
-def _numbered(scene: ElementTree.Element) -> enumerate[ElementTree.Element]:
+def _numbered_objects(scene: ElementTree.Element) -> enumerate[ElementTree.Element]:
     return enumerate(scene.findall("object"), start=1)
 
 
 def _read_object(element: ElementTree.Element, place: str, findings: Findings) -> VocObject | None:
+    """Return an object; None, noted, where it is not valid."""
     name, difficult = (element.findtext("name") or "").strip(), flag(element.findtext("difficult"))
     texts = [(element.findtext(f"bndbox/{key}") or "-").strip() for key in CORNERS]
     xmin, ymin, xmax, ymax = map(number, texts)

@@ -24,11 +24,12 @@ def write_coco(folder: Path, splits: Mapping[str, Coco]) -> Counter[str]:
         lost["objects lose their mark `difficult`; those that did not count are crowds"] += sum(
             annotation.get("difficult", 0) for annotation in coco["annotations"]
         )
-        write_json(folder / "annotations" / f"instances_{split}.json", _content(coco))
+        write_json(folder / "annotations" / f"instances_{split}.json", _coco_json(coco))
     return lost
 
 
-def _content(coco: Coco) -> dict[str, Any]:
+def _coco_json(coco: Coco) -> dict[str, Any]:
+    """Return the content of a file, with the ids that images had in their own annotations."""
     ids = {image["id"]: _source_id(image) for image in coco["images"]}
     images = [
         {"id": ids[image["id"]], **{key: image[key] for key in ("file_name", "width", "height")}}

@@ -24,7 +24,7 @@ def write_voc(folder: Path, splits: Mapping[str, Coco]) -> Counter[str]:
         (folder / part).mkdir(parents=True)
     for split, coco in splits.items():
         stems = [PurePosixPath(image["file_name"]).stem for image in coco["images"]]
-        _write(folder / "ImageSets" / "Main" / f"{LISTS[split]}.txt", "".join(f"{stem}\n" for stem in stems))
+        _write_text(folder / "ImageSets" / "Main" / f"{LISTS[split]}.txt", "".join(f"{stem}\n" for stem in stems))
         classes = {category["id"]: category["name"] for category in coco["categories"]}
         boxes = defaultdict(list)
         for annotation in coco["annotations"]:
@@ -35,43 +35,47 @@ def write_voc(folder: Path, splits: Mapping[str, Coco]) -> Counter[str]:
             )
         for image, stem in zip(coco["images"], stems, strict=True):
             if image.get("labelled", True):
-                _write(folder / "Annotations" / f"{stem}.xml", _xml(image, boxes[image["id"]], classes))
-        _write(folder / "labels.txt", "".join(f"{name}\n" for name in classes.values()))
+                _write_text(
+                    folder / "Annotations" / f"{stem}.xml", _annotation_xml(image, boxes[image["id"]], classes)
+                )
+        _write_text(folder / "labels.txt", "".join(f"{name}\n" for name in classes.values()))
     return lost
 
 
-def _write(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _xml(image: Image, annotations: Sequence[Annotation], classes: Mapping[int, str]) -> str:
+def _annotation_xml(image: Image, annotations: Sequence[Annotation], classes: Mapping[int, str]) -> str:
+    """Return the XML of an image."""
     scene = ElementTree.Element("annotation")
-    _add(scene, "folder", "JPEGImages")
-    _add(scene, "filename", image["file_name"])
-    size = _add(scene, "size")
+    _add_element(scene, "folder", "JPEGImages")
+    _add_element(scene, "filename", image["file_name"])
+    size = _add_element(scene, "size")
     for key, pixels in (("width", image["width"]), ("height", image["height"]), ("depth", 3)):
-        _add(size, key, str(pixels))
-    _add(scene, "segmented", "0")
+        _add_element(size, key, str(pixels))
+    _add_element(scene, "segmented", "0")
     for annotation in annotations:
-        element = _add(scene, "object")
-        _add(element, "name", classes[annotation["category_id"]])
-        _add(element, "pose", "Unspecified")
-        _add(element, "truncated", "0")
-        _add(element, "difficult", str(int(bool(annotation["iscrowd"] or annotation.get("difficult", 0)))))
-        box = _add(element, "bndbox")
+        element = _add_element(scene, "object")
+        _add_element(element, "name", classes[annotation["category_id"]])
+        _add_element(element, "pose", "Unspecified")
+        _add_element(element, "truncated", "0")
+        _add_element(element, "difficult", str(int(bool(annotation["iscrowd"] or annotation.get("difficult", 0)))))
+        box = _add_element(element, "bndbox")
         for key, value in zip(("xmin", "ymin", "xmax", "ymax"), _corners(annotation["bbox"]), strict=True):
-            _add(box, key, value)
+            _add_element(box, key, value)
     ElementTree.indent(scene, "\t")
     return ElementTree.tostring(scene, encoding="unicode") + "\n"
 
 
-def _add(parent: ElementTree.Element, tag: str, text: str | None = None) -> ElementTree.Element:
+def _add_element(parent: ElementTree.Element, tag: str, text: str | None = None) -> ElementTree.Element:
     child = ElementTree.SubElement(parent, tag)
     child.text = text
     return child
 
 
 def _corners(box: Sequence[float]) -> tuple[str, ...]:
+    """Return xmin, ymin, xmax, ymax as VOC counts them, from 1; whole numbers where the box keeps an area."""
     x, y, width, height = box
     corners = (x + 1, y + 1, x + width + 1, y + height + 1)
     left, top, right, bottom = map(round, corners)

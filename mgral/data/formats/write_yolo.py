@@ -40,7 +40,7 @@ def write_yolo(folder: Path, splits: Mapping[str, Coco], listed: bool = False) -
                 lost["crowds, and difficult objects that do not count, are left out"] += 1
                 continue
             lost["objects lose their mark `difficult`"] += annotation.get("difficult", 0)
-            line = _line(annotation, images[annotation["image_id"]], numbers)
+            line = _label_line(annotation, images[annotation["image_id"]], numbers)
             lost["boxes are there twice, and are written once"] += line in lines[annotation["image_id"]]
             lines[annotation["image_id"]][line] = None
         for image_id, image_lines in lines.items():
@@ -57,7 +57,8 @@ def write_yolo(folder: Path, splits: Mapping[str, Coco], listed: bool = False) -
     return lost
 
 
-def _line(annotation: Annotation, image: Image, numbers: Mapping[int, int]) -> str:
+def _label_line(annotation: Annotation, image: Image, numbers: Mapping[int, int]) -> str:
+    """Return the line of a box in a file of labels: its class and, in parts of the image, its centre and sides."""
     x, y, width, height = annotation["bbox"]
     image_width, image_height = image["width"], image["height"]
     values = (

@@ -102,7 +102,7 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
     labels = _Labels(root, listing, findings)
     pictures = sorted({*listing.train, *listing.test})
     label_files = _label_files(pictures, labels)
-    _note_shared(label_files, labels)
+    _note_shared_files(label_files, labels)
     ids = {name: image_id for image_id, name in enumerate(pictures, start=1)}
     boxes = {
         name: _read_labels(name, file, labels)
@@ -117,7 +117,9 @@ def read_yolo(root: Path, data: YoloData, findings: Findings) -> tuple[Split, Sp
             f"{root / data.data_yaml}, {split}",
             Coco(
                 images=[_image(ids[name], name, sizes[name], boxes[name] is not None) for name in names],
-                annotations=list(_annotations({ids[name]: (boxes[name] or (), sizes[name]) for name in names})),
+                annotations=list(
+                    _number_annotations({ids[name]: (boxes[name] or (), sizes[name]) for name in names})
+                ),
                 categories=categories,
             ),
             {ids[name]: str(root / label_files[name]) for name in names},
@@ -177,7 +179,8 @@ def _size(path: Path, data: YoloData) -> tuple[int, int]:
         return 0, 0
 
 
-def _annotations(images: Mapping[int, tuple[Iterable[FractionBox], tuple[int, int]]]) -> Iterator[Annotation]:
+def _number_annotations(images: Mapping[int, tuple[Iterable[FractionBox], tuple[int, int]]]) -> Iterator[Annotation]:
+    """Yield the boxes of all images in pixels, with ids from 1."""
     count = 0
     for image, (boxes, (width, height)) in images.items():
         for box in boxes:
@@ -268,12 +271,16 @@ def read_line(
 
 def _is_no_polygon(numbers: list[float]) -> bool:
     """Return whether numbers must be keypoints: each point has a visibility (0, 1, 2), and they are no polygon."""
-    return len(numbers) > 6 and _step(numbers[4:]) == 3 and (len(numbers) % 2 > 0 or max(numbers) > 1 + BEYOND)
+    return (
+        len(numbers) > 6
+        and _numbers_per_point(numbers[4:]) == 3
+        and (len(numbers) % 2 > 0 or max(numbers) > 1 + BEYOND)
+    )
 
 
-def _step(rest: list[float]) -> int:
+def _numbers_per_point(keypoint_numbers: list[float]) -> int:
     """Return how many numbers each point behind a box has."""
-    return 3 if len(rest) % 3 == 0 and all(value in (0, 1, 2) for value in rest[2::3]) else 2
+    return 3 if len(keypoint_numbers) % 3 == 0 and all(value in (0, 1, 2) for value in keypoint_numbers[2::3]) else 2
 
 
 def _note_polygons(labels: _Labels) -> None:
@@ -305,7 +312,7 @@ def _span(numbers: list[float]) -> float | None:
     x, y, width, height, *rest = numbers
     if len(rest) == 4 and all(abs(a - b + c - d) <= BEYOND for a, b, c, d in (numbers[::2], numbers[1::2])):
         return None  # a turned box: opposite sides are alike
-    step = _step(rest)
+    step = _numbers_per_point(rest)
     points = [point for point in zip(*(rest[offset::step] for offset in range(step)), strict=True) if any(point[:2])]
     largest = 0.0
     for axis, (middle, size) in enumerate(((x, width), (y, height))):
@@ -319,7 +326,8 @@ def _span(numbers: list[float]) -> float | None:
     return largest
 
 
-def _note_shared(label_files: Mapping[str, str], labels: _Labels) -> None:
+def _note_shared_files(label_files: Mapping[str, str], labels: _Labels) -> None:
+    """Note label files that several pictures have."""
     for name, times in Counter(label_files.values()).items():
         if times > 1 and is_file(labels.root / name):
             labels.findings.fault(SHARED, f"{labels.root / name}: {times} pictures")
@@ -346,6 +354,7 @@ def _may_be_labels(path: Path) -> bool:
 
 
 def _names_in(folder: Path) -> list[str]:
+    """Return the names in a folder; none where there is no such folder."""
     try:
         return [path.name for path in folder.iterdir()]
     except (OSError, ValueError):  # none, or a name that no folder can have

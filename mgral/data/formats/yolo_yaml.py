@@ -71,19 +71,20 @@ def read_listing(root: Path, data: YoloData, findings: Findings) -> Listing:
         Where data.yaml cannot be read at all.
     """
     path = root / data.data_yaml
-    values = _load(path, findings)
+    values = _load_yaml(path, findings)
     findings.raise_faults()
-    places = _Places(root, path, _base(root, path, values, findings), findings)
-    test = data.test_split or next((name for name in TEST_SPLITS if _given(values.get(name))), TEST_SPLITS[0])
+    places = _Places(root, path, _base_folder(root, path, values, findings), findings)
+    test = data.test_split or next((name for name in TEST_SPLITS if _is_given(values.get(name))), TEST_SPLITS[0])
     return Listing(
         names=class_names(str(path), values, findings),
         keypoints=keypoint_numbers(str(path), values, findings),
-        train=_pictures(data.train_split, values, places),
-        test=_pictures(test, values, places),
+        train=_split_pictures(data.train_split, values, places),
+        test=_split_pictures(test, values, places),
     )
 
 
-def _load(path: Path, findings: Findings) -> dict[Any, Any]:
+def _load_yaml(path: Path, findings: Findings) -> dict[Any, Any]:
+    """Return the keys of a file as `parse_yaml` does; empty, noted, where it cannot be read."""
     try:
         if path.exists() and not path.is_file():
             findings.fault(UNREADABLE, f"{path}: it is no file")
@@ -140,7 +141,7 @@ def class_names(path: str, values: Mapping[Any, Any], findings: Findings) -> dic
     if not pairs:
         findings.fault(NO_NAMES, path)
     count = values.get("nc")
-    if names and _given(count) and whole(count) not in (len(names), max(names) + 1):
+    if names and _is_given(count) and whole(count) not in (len(names), max(names) + 1):
         text = count if isinstance(count, str) else "no number"
         findings.fault(OTHER_COUNT, f"{path}: nc is {text[:40]}, and there are {len(names)} names")
     return names
@@ -149,7 +150,7 @@ def class_names(path: str, values: Mapping[Any, Any], findings: Findings) -> dic
 def keypoint_numbers(path: str, values: Mapping[Any, Any], findings: Findings) -> int | None:
     """Return how many numbers follow the box in each line; None where the labels are no keypoints."""
     numbers = values.get("kpt_shape")
-    if not _given(numbers):
+    if not _is_given(numbers):
         return None
     shape = [whole(value) for value in numbers] if isinstance(numbers, list) else []
     if len(shape) != 2 or not shape[0] or shape[0] < 0 or shape[1] not in (2, 3):
@@ -158,7 +159,8 @@ def keypoint_numbers(path: str, values: Mapping[Any, Any], findings: Findings) -
     return shape[0] * shape[1]
 
 
-def _given(value: object) -> bool:
+def _is_given(value: object) -> bool:
+    """Return whether a key is there and says something."""
     return value is not None and value not in NOTHING
 
 
@@ -196,10 +198,11 @@ class _Places:
         return first, False
 
 
-def _base(root: Path, path: Path, values: Mapping[Any, Any], findings: Findings) -> str:
+def _base_folder(root: Path, path: Path, values: Mapping[Any, Any], findings: Findings) -> str:
+    """Return the folder that `path` names, relative to the root; the one of data.yaml where it names none."""
     own_folder = os.path.relpath(path.parent, root)
     value = values.get("path")
-    if not _given(value):
+    if not _is_given(value):
         return own_folder
     if not isinstance(value, str):
         findings.fault(OUTSIDE, f"{path}: `path` is no text")
@@ -214,9 +217,10 @@ def _base(root: Path, path: Path, values: Mapping[Any, Any], findings: Findings)
     return own_folder
 
 
-def _pictures(split: str, values: Mapping[Any, Any], places: _Places) -> tuple[str, ...]:
+def _split_pictures(split: str, values: Mapping[Any, Any], places: _Places) -> tuple[str, ...]:
+    """Return the pictures of a split, relative to the root, each once."""
     value = values.get(split)
-    entries = value if isinstance(value, list) else [value] if _given(value) else []
+    entries = value if isinstance(value, list) else [value] if _is_given(value) else []
     names = [entry for entry in entries if isinstance(entry, str) and entry not in NOTHING]
     if not names or len(names) < len(entries):
         places.findings.fault(NO_SPLIT, f"{places.path}: `{split}`")
@@ -231,6 +235,7 @@ def _pictures(split: str, values: Mapping[Any, Any], places: _Places) -> tuple[s
 
 
 def _entry_pictures(split: str, entry: str, places: _Places) -> Iterator[str]:
+    """Yield the pictures that an entry of a split stands for: a folder of them, or a list."""
     name, exists = places.find(entry, places.base)
     upwards = entry.replace("\\", "/").startswith("../")
     if not exists and upwards:
@@ -257,6 +262,7 @@ def _exists(path: Path) -> bool:
 
 
 def _listed_pictures(name: str, places: _Places) -> Iterator[str]:
+    """Yield the pictures that a list names."""
     path, folder = places.root / name, str(PurePosixPath(name).parent)
     try:
         lines = text_lines(path)

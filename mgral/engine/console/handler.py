@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -41,6 +41,17 @@ TARGET = "all"
 """The rule that only names what to make."""
 
 
+class FailedJob(NamedTuple):
+    """A job that failed."""
+
+    title: str
+    message: list[str]
+    """Lines that explain the failure; none where nothing does."""
+    logs: tuple[Path, ...]
+    time: float
+    """When it failed, in seconds since the epoch."""
+
+
 class LogHandler(LogHandlerBase):
     """Snakemake's logger plug-in `mgral`; with `--verbose` or `--debug-dag` Snakemake prints its own text instead.
 
@@ -63,14 +74,13 @@ class LogHandler(LogHandlerBase):
         self.jobs: dict[int, StartedJob] = {}
         self.running: dict[int, StartedJob] = {}
         self.done: dict[int, StartedJob] = {}
-        self.failed: dict[int, tuple[str, list[str], tuple[Path, ...], float]] = {}
-        """Title, what explains the failure, logs, and when it was."""
+        self.failed: dict[int, FailedJob] = {}
         self.group_logs: tuple[Path, ...] = ()
         self.warned: set[str] = set()
         self.total, self.at_once, self.started = 0, 1, 0.0
         self.errors: list[str] = []
         self.stopped = self.up_to_date = False
-        self.covered = ""
+        self.failure_message = ""
         """What Snakemake said of a failure; printed where nothing else explains it."""
 
     @property
@@ -139,7 +149,7 @@ class LogHandler(LogHandlerBase):
             self.warned.add(warning)
         if not self.live and not self.quiet:
             took = "" if job.in_group else duration(now - job.started)
-            parts = (f"{len(self.done)}/{self.total}", job.title, took, self._left(now))
+            parts = (f"{len(self.done)}/{self.total}", job.title, took, self._time_left(now))
             self._print("  ".join(filter(None, parts)))
 
     def _fail(self, number: int, logs: tuple[Path, ...], reason: str | None, now: float) -> None:
@@ -148,7 +158,8 @@ class LogHandler(LogHandlerBase):
         self.running.pop(number, None)
         message = last_words(job.logs if job.in_group else logs)
         logs = logs + self.group_logs if job.in_group else logs
-        self.failed[number] = (job.title, [reason, *message] if reason and message else message, logs, now)
+        explanation = [reason, *message] if reason and message else message
+        self.failed[number] = FailedJob(job.title, explanation, logs, now)
         if message or not job.in_group:
             self._print(f"failed: {job.title}", "bold red")
 
@@ -156,10 +167,10 @@ class LogHandler(LogHandlerBase):
         """Print a message of Snakemake's, or of the Snakefile's, that a user must see."""
         if STOPPED.match(message):
             self.stopped = True
-            self.failed = {job: entry for job, entry in self.failed.items() if now - entry[3] > INTERRUPT_SECONDS}
+            self.failed = {number: job for number, job in self.failed.items() if now - job.time > INTERRUPT_SECONDS}
         self.up_to_date |= message.startswith(UP_TO_DATE)
         if FAILED_JOB.match(message):
-            self.covered = message
+            self.failure_message = message
         elif level >= logging.ERROR:
             self.errors.append(message)
             self._print(message if not self.jobs else f"error: {message.splitlines()[0]}", "red")
@@ -172,13 +183,14 @@ class LogHandler(LogHandlerBase):
         """Return the live display: a headline, and a line for each job that runs."""
         now = time.time()
         failed = f"{len(self.failed)} failed" if self.failed else ""
-        headline = ", ".join(filter(None, (f"{len(self.done)}/{self.total} jobs", failed, self._left(now))))
+        headline = ", ".join(filter(None, (f"{len(self.done)}/{self.total} jobs", failed, self._time_left(now))))
         jobs = [*self.running.copy().values()]
         shown = [(job.title, job.progress, duration(now - job.started)) for job in jobs[:SHOWN_JOBS]]
         hidden_jobs = [f"  and {len(jobs) - SHOWN_JOBS} more"] if len(jobs) > SHOWN_JOBS else []
         return [headline, *("  " + "  ".join(filter(None, parts)) for parts in shown), *hidden_jobs]
 
-    def _left(self, now: float) -> str:
+    def _time_left(self, now: float) -> str:
+        """Return how long the run will take yet, in words; empty where that is not known."""
         running = {number: now - job.started for number, job in self.running.copy().items()}
         return self.times.text(running, [*self.done], [*self.failed], self.at_once)
 
@@ -188,17 +200,18 @@ class LogHandler(LogHandlerBase):
             self.live.stop()
             self.live = None
         if self.writes_to_stream and self.started:
-            self._print("\n".join(self._end()))
+            self._print("\n".join(self._end_lines()))
         self.started = 0.0
         super().close()
 
-    def _end(self) -> list[str]:
+    def _end_lines(self) -> list[str]:
+        """Return the last lines of a run: what failed, what was made, or what a dry run would do."""
         if self.failed or (self.errors and self.jobs):
-            return ["", *self._failures()]
+            return ["", *self._failure_lines()]
         if self.stopped:
             return ["", f"Stopped: {len(self.done)} of {number_of(self.total, 'job')} are done; {GO_ON}"]
-        if self.covered or self.errors or self.silent:
-            return [self.covered]
+        if self.failure_message or self.errors or self.silent:
+            return [self.failure_message]
         if self.dry_run and not self.up_to_date:
             return self.dry_run.lines()
         last_outputs = [output for job in [*self.done.values()][-1:] for output in job.outputs]
@@ -212,12 +225,13 @@ class LogHandler(LogHandlerBase):
             else []
         )
 
-    def _failures(self) -> list[str]:
-        shown = [entry for entry in self.failed.values() if entry[1]] or [*self.failed.values()]
+    def _failure_lines(self) -> list[str]:
+        """Return the errors, each failed job with its message and logs, and how the run goes on."""
+        shown = [job for job in self.failed.values() if job.message] or [*self.failed.values()]
         lines = self.errors.copy()
-        for title, message, logs, _ in shown:
-            log_lines = [f"log: {log}" for log in logs if log.exists()]
-            lines += [f"failed: {title}", *(f"    {line}" for line in (*(message or NO_MESSAGE), *log_lines))]
+        for job in shown:
+            log_lines = [f"log: {log}" for log in job.logs if log.exists()]
+            lines += [f"failed: {job.title}", *(f"    {line}" for line in (*(job.message or NO_MESSAGE), *log_lines))]
         waiting = self.total - len(self.jobs) + len(self.failed) - len(shown)
         not_run = f"{waiting} of {self.total} could not run because of this. " if waiting > 0 else ""
         failed = f"{number_of(len(shown), 'job')} failed. " if shown else ""

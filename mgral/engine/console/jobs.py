@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from os import SEEK_END
 from pathlib import Path
 
-END = 400
+END_BYTES = 400
 """Bytes at the end of a running job's log that are read."""
-LINES = 12
+SHOWN_LINES = 12
 """Lines of a log that are shown; the rest stays in the log."""
-COUNT = re.compile(r"(?:^|[\r\n|])([^\r\n|/]*) (\d[\d.]*[kMGT]?/\d[\d.]*[kMGT]?)(?= \[|[\r\n]|$)")
+COUNTED = re.compile(r"(?:^|[\r\n|])([^\r\n|/]*) (\d[\d.]*[kMGT]?/\d[\d.]*[kMGT]?)(?= \[|[\r\n]|$)")
 """What is counted, and how far: `detector 80/140`, or in a bar `2.3G/19.3G`."""
 WARNING = re.compile(r"^(?:warning: |note: |\S+:\d+: \w*Warning: ).*(?:\n[ \t].*)*", re.MULTILINE)
 """A warning of a step or of Python, or a note of a step, with the indented lines that belong to it."""
@@ -34,8 +34,8 @@ class StartedJob:
         """How far it is, such as `80/140`, by the last lines of its log; empty where these do not say."""
         try:
             with self.logs[0].open("rb") as file:
-                file.seek(max(0, file.seek(0, SEEK_END) - END))
-                counts = COUNT.findall(file.read().decode(errors="replace"))
+                file.seek(max(0, file.seek(0, SEEK_END) - END_BYTES))
+                counts = COUNTED.findall(file.read().decode(errors="replace"))
         except (OSError, IndexError):  # not begun, or without a log
             return ""
         counted, count = counts[-1] if counts else ("", "")
@@ -44,7 +44,11 @@ class StartedJob:
     @property
     def warnings(self) -> list[str]:
         """The warnings in its log."""
-        return ["\n".join(_first(text.splitlines())) for log in self.logs[:1] for text in WARNING.findall(_text(log))]
+        return [
+            "\n".join(_first_lines(text.splitlines()))
+            for log in self.logs[:1]
+            for text in WARNING.findall(_read_text(log))
+        ]
 
 
 def job_title(rule: str, names: Mapping[str, str]) -> str:
@@ -65,19 +69,27 @@ def job_title(rule: str, names: Mapping[str, str]) -> str:
 
 def last_words(logs: tuple[Path, ...]) -> list[str]:
     """Return the sentence `mgral: ...` and what follows it, or the last lines of the first log that has some."""
-    for text in filter(None, map(_text, logs)):
+    for text in filter(None, map(_read_text, logs)):
         before, _, sentence = f"\n{text}".rpartition("\nmgral: ")
-        return _first(f"mgral: {sentence}".splitlines()) if before or text.startswith("mgral: ") else _last(text)
+        return (
+            _first_lines(f"mgral: {sentence}".splitlines())
+            if before or text.startswith("mgral: ")
+            else _last_lines(text)
+        )
     return []
 
 
-def _first(lines: list[str]) -> list[str]:
-    return lines if len(lines) <= LINES else [*lines[:LINES], f"  ... {len(lines) - LINES} more lines in its log"]
+def _first_lines(lines: list[str]) -> list[str]:
+    return (
+        lines
+        if len(lines) <= SHOWN_LINES
+        else [*lines[:SHOWN_LINES], f"  ... {len(lines) - SHOWN_LINES} more lines in its log"]
+    )
 
 
-def _last(text: str) -> list[str]:
-    return text.splitlines()[-LINES:]
+def _last_lines(text: str) -> list[str]:
+    return text.splitlines()[-SHOWN_LINES:]
 
 
-def _text(log: Path) -> str:
+def _read_text(log: Path) -> str:
     return log.read_text(errors="replace").strip() if log.is_file() else ""

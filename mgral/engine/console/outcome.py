@@ -77,11 +77,11 @@ def _ranking_lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Return mean mAP, the difference to random sampling, and how sure the first place is; three lines at most."""
     best, seeds = rows[0], int(rows[0]["seeds"])
     seeds_text = f"{seeds} seed{'s' * (seeds > 1)}"
-    lines = [f"mAP, mean of the curve by {best['labels']}, {seeds_text}: {_listed(rows, _mean)}"]
+    lines = [f"mAP, mean of the curve by {best['labels']}, {seeds_text}: {_listed(rows, _mean_in_words)}"]
     compared = [row for row in rows if row["to_random"]]
     if compared:
         interval_note = ", with 95 % intervals" * any(interval_in(row, "to_random").known for row in compared)
-        lines.append(f"Points above random sampling{interval_note}: {_listed(compared, _to_random)}")
+        lines.append(f"Points above random sampling{interval_note}: {_listed(compared, _to_random_in_words)}")
     if best["to_best"]:
         gap = f"{100 * float(best['to_best']):.2f} points"
         if gap == "0.00 points":
@@ -101,23 +101,23 @@ def _other_lines(rows: Sequence[Mapping[str, str]], *others: Sequence[Mapping[st
         if [row["strategy"] for row in other_rows] != order:
             compared = [row for row in other_rows if row["to_random"]]
             comparison = (
-                f"points above random sampling {_listed(compared, _to_random)}"
+                f"points above random sampling {_listed(compared, _to_random_in_words)}"
                 if compared
-                else _listed(other_rows, _mean)
+                else _listed(other_rows, _mean_in_words)
             )
             yield f"By labelled {other_rows[0]['labels']} it is different: {comparison}"
 
 
-def _listed(rows: Sequence[Mapping[str, str]], words: Callable[[Mapping[str, str]], str]) -> str:
-    texts = [f"{row['strategy']} {words(row)}" for row in rows[:NAMED]]
+def _listed(rows: Sequence[Mapping[str, str]], row_in_words: Callable[[Mapping[str, str]], str]) -> str:
+    texts = [f"{row['strategy']} {row_in_words(row)}" for row in rows[:NAMED]]
     return ", ".join(texts) + (f" and {len(rows) - NAMED} more" if len(rows) > NAMED else "")
 
 
-def _mean(row: Mapping[str, str]) -> str:
+def _mean_in_words(row: Mapping[str, str]) -> str:
     return f"{100 * float(row['mean']):.1f}" if row["mean"] else "–"
 
 
-def _to_random(row: Mapping[str, str]) -> str:
+def _to_random_in_words(row: Mapping[str, str]) -> str:
     """Write a difference to random sampling in points, with its 95 % interval where there is one."""
     gap, interval = _signed(float(row["to_random"])), interval_in(row, "to_random")
     text = "no difference" if gap == "0.0" else gap

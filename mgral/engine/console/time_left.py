@@ -34,7 +34,7 @@ class TimeLeft:
         at_once
             Jobs that can run side by side.
         """
-        times = {rule: self._usual(rule) for rule in {*self.earlier, *self.measured}}
+        times = {rule: self._usual_seconds(rule) for rule in {*self.earlier, *self.measured}}
         ended, lost = set(done), set(failed)
         remaining, chains = [0.0], {0: 0.0}
         unknown = 0
@@ -53,7 +53,7 @@ class TimeLeft:
         how = "more than" if 10 * unknown >= len(remaining) else "about" if seconds > LEAST else "less than"
         return f"{how} {_rounded(seconds)} left"
 
-    def _usual(self, rule: str) -> float:
+    def _usual_seconds(self, rule: str) -> float:
         """Return the usual seconds of a rule; a single time of this run may contain the import of torch."""
         measured = self.measured.get(rule, [])
         return median(measured if len(measured) > 1 else [*self.earlier.get(rule, []), *measured])

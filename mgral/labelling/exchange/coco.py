@@ -48,6 +48,7 @@ def _objects(content: object, key: str) -> list[_Json] | None:
 
 
 def _read_classes(categories: list[_Json], place: str, reading: Reading) -> dict[_Key, str]:
+    """Return the names of the classes by their ids."""
     names: dict[_Key, str] = {}
     for position, category in enumerate(categories):
         key, name = identifier(category.get("id")), category.get("name")
@@ -63,6 +64,7 @@ def _read_classes(categories: list[_Json], place: str, reading: Reading) -> dict
 def _read_images(
     images: list[_Json], annotations: list[_Json], names: Mapping[_Key, str], place: str, reading: Reading
 ) -> list[Returned]:
+    """Return an entry for each image, given the names of the classes by their ids."""
     pictures: dict[_Key, Returned] = {}
     boxes: dict[_Key, list[Box]] = {}
     for position, image in enumerate(images):
@@ -83,14 +85,19 @@ def _read_images(
             wrong_key = "category_id" if key in pictures else "image_id"
             reading.findings.fault(UNKNOWN, f"{here}: {wrong_key} {annotation.get(wrong_key)!r}")
             continue
-        _add(boxes[key], annotation, names[category], pictures[key], f"{here} of {pictures[key].file}", reading)
+        _add_annotation(
+            boxes[key], annotation, names[category], pictures[key], f"{here} of {pictures[key].file}", reading
+        )
     return [
         reading.without_state(Returned(picture.file, "labelled", tuple(boxes[key]), picture.image, size=picture.size))
         for key, picture in pictures.items()
     ]
 
 
-def _add(boxes: list[Box], annotation: _Json, label: str, image: Returned, place: str, reading: Reading) -> None:
+def _add_annotation(
+    boxes: list[Box], annotation: _Json, label: str, image: Returned, place: str, reading: Reading
+) -> None:
+    """Add the box of an annotation to those of its image, or note why it is left out."""
     if "score" in annotation or annotation.get("bbox_mode", 1) != 1:
         reading.findings.fault(PREDICTIONS if "score" in annotation else OTHER_MODE, place)
         return

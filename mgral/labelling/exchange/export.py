@@ -95,7 +95,7 @@ def export_labels(
     splits = {"train": images, **({"test": audit} if audit else {})}
     # VOC's pictures are all in one folder.
     for group in [[*images, *audit]] if format == "voc" else splits.values():
-        checked(group, classes, format).raise_faults("the labelled set", "")
+        find_faults(group, classes, format).raise_faults("the labelled set", "")
     cocos = {split: as_coco(split_images, classes) for split, split_images in splits.items()}
     with atomic_path(folder) as partial:
         partial.mkdir()
@@ -115,7 +115,7 @@ def refuse_filled(folder: Path) -> None:
         raise InputError(f"{folder} exists already; delete it or name another folder")
 
 
-def checked(pictures: Iterable[LabelledPicture], classes: Sequence[str], format: FormatName | None) -> Findings:
+def find_faults(pictures: Iterable[LabelledPicture], classes: Sequence[str], format: FormatName | None) -> Findings:
     """Return the faults because of which pictures in one folder cannot be written in a format.
 
     None stands for Label Studio and CVAT, which take pictures with any suffix.
@@ -149,6 +149,7 @@ def checked(pictures: Iterable[LabelledPicture], classes: Sequence[str], format:
 
 
 def _overhang(box: Box, width: int, height: int) -> float:
+    """Return by how many pixels a box leaves its picture, at the side where it does so most."""
     return max(-box.x, -box.y, box.x + box.width - width, box.y + box.height - height)
 
 
@@ -159,7 +160,7 @@ def cut_to(box: Box, width: int, height: int) -> Box | None:
     return Box(left, top, right - left, bottom - top, box.label) if right > left and bottom > top else None
 
 
-def inside(picture: LabelledPicture) -> LabelledPicture:
+def with_cut_boxes(picture: LabelledPicture) -> LabelledPicture:
     """Return a checked picture with its boxes cut to it."""
     boxes = (cut_to(box, picture.width, picture.height) for box in picture.boxes)
     return replace(picture, boxes=tuple(box for box in boxes if box))
@@ -171,7 +172,7 @@ def as_coco(pictures: Iterable[LabelledPicture], classes: Sequence[str]) -> Coco
     coco = Coco(
         images=[], annotations=[], categories=[CategoryRecord(id=number, name=name) for name, number in ids.items()]
     )
-    for picture in map(inside, pictures):
+    for picture in map(with_cut_boxes, pictures):
         coco["images"].append(
             Image(id=picture.id, file_name=picture.name, width=picture.width, height=picture.height)
         )

@@ -83,6 +83,7 @@ def read_label_studio(reading: Reading) -> Content:
 
 
 def _read_task(task: _Json, place: str, reading: Reading) -> list[Returned]:
+    """Return an entry for each annotation and draft of a task; an untouched one where it has none."""
     data = task.get("data")
     file = _picture(data) if isinstance(data, dict) else None
     if not isinstance(data, dict) or file is None:
@@ -101,18 +102,12 @@ def _read_task(task: _Json, place: str, reading: Reading) -> list[Returned]:
             reading.findings.repair(BEGUN_AGAIN, place)
         else:
             person = _person(draft.get("user"))
-            entries.append(Returned(file, "draft", (), image, person, _moment(draft), number(draft.get("lead_time"))))
+            entries.append(Returned(file, "draft", (), image, person, _moment(draft), _seconds(draft)))
     return entries or [Returned(file, "untouched", (), image)]
 
 
 def _read_annotation(annotation: _Json, file: str, image: int | None, place: str, reading: Reading) -> Returned:
-    person, moment, seconds = (
-        _person(annotation.get("completed_by")),
-        _moment(annotation),
-        number(annotation.get("lead_time")),
-    )
-    if seconds is not None and seconds < 0:
-        seconds = None
+    person, moment, seconds = _person(annotation.get("completed_by")), _moment(annotation), _seconds(annotation)
     if annotation.get("was_cancelled"):
         return Returned(file, "skipped", (), image, person, moment, seconds, _reason(annotation))
     result = annotation.get("result")
@@ -234,6 +229,7 @@ def _picture(data: _Json) -> str | None:
 
 
 def _objects(values: _Json, key: str) -> list[_Json]:
+    """Return the JSON objects in the list under a key; none where it is no list."""
     items = values.get(key)
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
@@ -257,6 +253,12 @@ def _moment(values: _Json) -> str:
     return ""
 
 
+def _seconds(values: _Json) -> float | None:
+    """Return how long an entry took; None where that is not known, or negative."""
+    seconds = number(values.get("lead_time"))
+    return None if seconds is None or seconds < 0 else seconds
+
+
 def _reason(annotation: _Json) -> str:
     """Return why a task was skipped: comments, and texts and choices of the annotation."""
     comments = annotation.get("comments")
@@ -267,18 +269,19 @@ def _reason(annotation: _Json) -> str:
 
 
 def _texts(value: object, key: str) -> list[object]:
+    """Return what an answer has under a key, as a list."""
     content = value.get(key) if isinstance(value, dict) else None
     return content if isinstance(content, list) else [content]
 
 
-def _latest(found: Sequence[Returned]) -> list[Returned]:
+def _latest(entries: Sequence[Returned]) -> list[Returned]:
     """Return the latest label of each picture and person, finished ones before drafts.
 
     An untouched entry is returned only if its picture has no other entry. Labels without a person are all returned.
     """
     latest: dict[tuple[object, ...], Returned] = {}
-    touched_pictures = {entry.image or entry.file for entry in found if entry.state != "untouched"}
-    for position, entry in enumerate(found):
+    touched_pictures = {entry.image or entry.file for entry in entries if entry.state != "untouched"}
+    for position, entry in enumerate(entries):
         picture = entry.image or entry.file
         if entry.state == "untouched" and picture in touched_pictures:
             continue

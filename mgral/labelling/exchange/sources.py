@@ -72,6 +72,7 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Return the files of an archive that are not hidden, by their names with slashes."""
     infos = {info.filename.replace("\\", "/"): info for info in archive.infolist() if not info.is_dir()}
     for name in infos:
         if name.startswith("/") or PureWindowsPath(name).drive or ".." in PurePosixPath(name).parts:
@@ -91,4 +92,5 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _is_shown(name: str) -> bool:
+    """Return whether neither a file nor a folder above it is hidden."""
     return not any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)

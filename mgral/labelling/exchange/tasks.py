@@ -12,13 +12,13 @@ from mgral.data.findings import Finding
 from mgral.data.formats.write_voc import write_voc
 from mgral.data.formats.write_yolo import write_yolo
 from mgral.labelling.exchange.cvat import AUTOMATIC
-from mgral.labelling.exchange.export import BAD_NAME, LabelledPicture, as_coco, checked, cut_to, refuse_filled
+from mgral.labelling.exchange.export import BAD_NAME, LabelledPicture, as_coco, cut_to, find_faults, refuse_filled
 from mgral.labelling.exchange.label_studio_tasks import label_config, label_studio_tasks
 from mgral.labelling.exchange.read import FormatName
 from mgral.labelling.records import Batch, FoundBox, Task
 
 BAD_SCORE = Finding("scores of boxes are not between 0 and 1", "do not use the detector that found them")
-LEAST_SIDE = 0.05
+LEAST_SHOWN_SIDE = 0.05
 """Pixels of a box's sides at least: thinner ones would have no area in CVAT's two decimals."""
 
 
@@ -45,7 +45,7 @@ def write_tasks(batch: Batch, folder: Path, format: FormatName, *, prefix: str) 
     """
     refuse_filled(folder)
     check_tasks(batch, format)
-    tasks = [_cut(task) for task in sorted(batch.tasks, key=lambda task: task.rank)]
+    tasks = [_with_cut_boxes(task) for task in sorted(batch.tasks, key=lambda task: task.rank)]
     with atomic_path(folder) as partial:
         partial.mkdir()
         if format == "label_studio":
@@ -57,8 +57,8 @@ def write_tasks(batch: Batch, folder: Path, format: FormatName, *, prefix: str) 
 
 def check_tasks(batch: Batch, format: FormatName) -> None:
     """Raise InputError where tasks of a batch cannot be written in a format, naming all faults."""
-    coco_like = None if format == "label_studio" or format == "cvat" else format
-    findings = checked([_picture(task) for task in batch.tasks], batch.classes, coco_like)
+    checked_format = None if format == "label_studio" or format == "cvat" else format
+    findings = find_faults([_picture(task) for task in batch.tasks], batch.classes, checked_format)
     for text in (batch.project, batch.title):
         if not text.isprintable():
             findings.fault(BAD_NAME, f"project {text!r}")
@@ -69,10 +69,10 @@ def check_tasks(batch: Batch, format: FormatName) -> None:
     findings.raise_faults("the batch", "")
 
 
-def _cut(task: Task) -> Task:
+def _with_cut_boxes(task: Task) -> Task:
     """Return a checked task with its boxes cut to the picture, without those that are too thin to be seen."""
     boxes = ((cut_to(box, task.width, task.height), score) for box, score in task.boxes)
-    shown = (FoundBox(box, score) for box, score in boxes if box and min(box.width, box.height) >= LEAST_SIDE)
+    shown = (FoundBox(box, score) for box, score in boxes if box and min(box.width, box.height) >= LEAST_SHOWN_SIDE)
     return replace(task, boxes=tuple(shown))
 
 

@@ -40,21 +40,25 @@ def read_voc_labels(reading: Reading) -> Content:
     return Content(labels, _classes(reading))
 
 
-def _picture(given: str, name: str, reading: Reading) -> str:
+def _picture(file_name: str, name: str, reading: Reading) -> str:
     """Return the picture of an XML file: the one that it names, or else the one that is called as itself.
 
     A name without folders is one of the XML file's own folder, which in VOC's layout is below Annotations.
     """
     without_suffix = str(PurePosixPath(name).with_suffix(""))
-    named_path = PurePosixPath(given.replace("\\", "/"))
-    if not given or named_path.stem == PurePosixPath(without_suffix).name:
+    named_path = PurePosixPath(file_name.replace("\\", "/"))
+    if not file_name or named_path.stem == PurePosixPath(without_suffix).name:
         folders = PurePosixPath(name).parent.parts
         subfolders = folders[folders.index(ANNOTATIONS) + 1 :] if ANNOTATIONS in folders else folders
-        return "/".join((*subfolders, given)) if given and given == named_path.name else given or without_suffix
+        return (
+            "/".join((*subfolders, file_name))
+            if file_name and file_name == named_path.name
+            else file_name or without_suffix
+        )
     if reading.size_of(without_suffix) is None:
-        return given
-    if reading.size_of(given) is not None:
-        reading.findings.fault(OTHER_PICTURE, f"{reading.source.place(name)}: {given}")
+        return file_name
+    if reading.size_of(file_name) is not None:
+        reading.findings.fault(OTHER_PICTURE, f"{reading.source.place(name)}: {file_name}")
     return without_suffix
 
 

@@ -89,6 +89,7 @@ def _read_classes(reading: Reading) -> _Classes:
 
 
 def _listed_classes(name: str, reading: Reading) -> list[str]:
+    """Return the classes in a list of them, and note its empty lines."""
     names = _class_list(name, reading)
     for line_number, line in enumerate(names, start=1):
         if not line:
@@ -97,6 +98,7 @@ def _listed_classes(name: str, reading: Reading) -> list[str]:
 
 
 def _class_list(name: str, reading: Reading) -> list[str]:
+    """Return the lines of a list of classes, without the empty ones at its end."""
     lines = [line.strip() for line in _lines(name, reading) or []]
     while lines and not lines[-1]:
         lines.pop()
@@ -156,6 +158,7 @@ def _label_files(pictures: Mapping[str, str], reading: Reading) -> list[str]:
 
 
 def _is_list(lines: list[str]) -> bool:
+    """Return whether the first line that is not empty names a picture."""
     return next((line for line in lines if line.strip()), "").strip().lower().endswith(SUFFIXES)
 
 

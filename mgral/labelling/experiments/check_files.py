@@ -12,7 +12,7 @@ from mgral.evaluation.label_errors import ErrorKind, Suspect
 from mgral.labelling.batch_files import SHEET
 from mgral.labelling.batches import second_look
 from mgral.labelling.experiments.checks import ERRORS, Check
-from mgral.labelling.experiments.comparing import has_test_set, in_percent, score_words, whole
+from mgral.labelling.experiments.comparing import has_test_set, in_percent, refuse_damaged, score_words
 from mgral.labelling.ledger import writing
 from mgral.labelling.records import Batch, Box, FoundBox
 from mgral.labelling.results import LEAST_BOXES, ClassResult, result_lines
@@ -41,7 +41,7 @@ CHOSEN = "  these pictures were chosen, and are no random sample: on new picture
 def check_lines(check: Check) -> list[str]:
     """Return what a check has found as lines: scores, classes, and the surest of the likely errors."""
     scores, project = check.scores, load_project(check.experiment.folder)
-    with whole(check.experiment):
+    with refuse_damaged(check.experiment):
         lines = _score_lines(scores, project)
     if check.changed:
         lines.append(
@@ -53,7 +53,7 @@ def check_lines(check: Check) -> list[str]:
     lines.append(f"likely errors, in {number_of(len({suspect.image for suspect in check.suspects}), 'picture')}:")
     lines += [f"  {counts[kind]:>5}  {words}" for kind, words in WORDS.items() if counts[kind]]
     lines += [f"  {project.files[suspect.image]}: {suspect.reason}" for suspect in check.suspects[:NAMED]]
-    folder = check.experiment.own
+    folder = check.experiment.own_folder
     return [
         *lines,
         f"  view them: {folder / SHEET}; all of them: {folder / ERRORS}",
@@ -74,29 +74,31 @@ def _score_lines(scores: Mapping[str, Any], project: Project) -> list[str]:
     return [
         *lines,
         CHOSEN,
-        *(f"  {line}" for line in result_lines([_by_class(class_scores) for class_scores in held_out["per_class"]])),
+        *(f"  {line}" for line in result_lines([*map(_class_result, held_out["per_class"])])),
     ]
 
 
-def _by_class(one: Mapping[str, Any]) -> ClassResult:
-    if one["boxes"] < LEAST_BOXES or one["map"] is None:
-        return ClassResult(one["name"], one["boxes"], None, f"too few boxes ({one['boxes']} of {LEAST_BOXES})")
-    return ClassResult(one["name"], one["boxes"], one["map"]["score"], in_percent(one["map"], unit=""))
+def _class_result(class_scores: Mapping[str, Any]) -> ClassResult:
+    """Return the score of a class, given an entry of `per_class` in scores.json."""
+    name, boxes, mean = class_scores["name"], class_scores["boxes"], class_scores["map"]
+    if boxes < LEAST_BOXES or mean is None:
+        return ClassResult(name, boxes, None, f"too few boxes ({boxes} of {LEAST_BOXES})")
+    return ClassResult(name, boxes, mean["score"], in_percent(mean, unit=""))
 
 
-def by_picture(suspects: Iterable[Suspect], most: int) -> dict[int, list[Suspect]]:
-    """Return the likely errors by picture, of at most `most` pictures, the picture with the surest error first."""
+def by_picture(suspects: Iterable[Suspect], max_pictures: int) -> dict[int, list[Suspect]]:
+    """Return the likely errors of at most `max_pictures` pictures, by picture, that with the surest error first."""
     suspects_by_image: defaultdict[int, list[Suspect]] = defaultdict(list)
     for suspect in suspects:
-        if suspect.image in suspects_by_image or len(suspects_by_image) < most:
+        if suspect.image in suspects_by_image or len(suspects_by_image) < max_pictures:
             suspects_by_image[suspect.image].append(suspect)
     return dict(suspects_by_image)
 
 
-def write_page(check: Check, most: int) -> None:
+def write_page(check: Check, max_pictures: int) -> None:
     """Draw the pictures of the surest likely errors, with their labels and what may be wrong, beside the list."""
     settings, project = load_project_settings(check.experiment.folder), load_project(check.experiment.folder)
-    suspects_by_image = by_picture(check.suspects, most)
+    suspects_by_image = by_picture(check.suspects, max_pictures)
     batch = _batch(check.experiment.folder, settings, project, suspects_by_image)
     tasks = [
         replace(
@@ -114,10 +116,10 @@ def write_page(check: Check, most: int) -> None:
     ]
     drawn = replace(batch, classes=(*batch.classes, SUSPECT), tasks=tuple(tasks))
     page = contact_sheet(drawn, [NOTE], thumbnails(drawn.tasks, settings.decoding))
-    write_bytes(check.experiment.own / SHEET, page.encode())
+    write_bytes(check.experiment.own_folder / SHEET, page.encode())
 
 
-def write_tasks_of(check: Check, output: Path, most: int, options: BatchOptions) -> int:
+def write_tasks(check: Check, output: Path, max_pictures: int, options: BatchOptions) -> int:
     """Write the pictures of the surest likely errors as tasks, with their labels as boxes, and return how many.
 
     They are noted as sent. What comes back replaces a label as any correction does.
@@ -125,7 +127,7 @@ def write_tasks_of(check: Check, output: Path, most: int, options: BatchOptions)
     folder = check.experiment.folder
     with writing(folder) as writer:
         settings, project = load_project_settings(folder), load_project(folder)
-        suspects_by_image = by_picture(check.suspects, most)
+        suspects_by_image = by_picture(check.suspects, max_pictures)
         if suspects_by_image:
             batch = _batch(folder, settings, project, suspects_by_image)
             writer.add("sent", write_second_look(folder, settings, project, batch, output, options, [NOTE]))
@@ -133,10 +135,11 @@ def write_tasks_of(check: Check, output: Path, most: int, options: BatchOptions)
 
 
 def _batch(
-    folder: Path, settings: ProjectSettings, project: Project, found: Mapping[int, Sequence[Suspect]]
+    folder: Path, settings: ProjectSettings, project: Project, suspects_by_image: Mapping[int, Sequence[Suspect]]
 ) -> Batch:
+    """Return tasks for pictures with likely errors, whose reasons say what may be wrong."""
     rows: list[tuple[int, float | None, str]] = []
-    for image, suspects in found.items():
+    for image, suspects in suspects_by_image.items():
         suffix = f"; and {len(suspects) - REASONS} more" if len(suspects) > REASONS else ""
         rows.append(
             (

@@ -25,7 +25,7 @@ from mgral.labelling.experiments.comparing import (
     changed_since,
     latest,
     open_experiment,
-    whole,
+    refuse_damaged,
 )
 from mgral.labelling.experiments.copies import near_copies
 from mgral.labelling.importing import disagreeing
@@ -35,7 +35,7 @@ from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
 
 FOLDS = 5
-NO_POOL = (
+NO_PROBABILITIES = (
     "a detector that is a command can check labels only if it writes probabilities; add them to detector.gives, or "
     "use another detector"
 )
@@ -63,7 +63,7 @@ def run_check(
     last: bool = False,
     cores: str | None = None,
     profile: Path | None = None,
-    words: Sequence[str] = (),
+    snakemake_options: Sequence[str] = (),
 ) -> tuple[Check, Findings]:
     """Check the labels of a project, or go on with the check that was begun; see `run_round`.
 
@@ -87,21 +87,21 @@ def run_check(
             raise InputError(
                 f"{latest_check.results} is not complete any more; make it again: {program()} project check"
             )
-        with whole(latest_check):
+        with refuse_damaged(latest_check):
             return _outcome(latest_check), Findings()
     experiment = open_experiment(folder, CHECK, _plan(folder, folds or FOLDS))
     snapshot = experiment.snapshot()
     if folds is not None and len(snapshot.without) != folds:
         raise InputError(
             f"{experiment.name} was begun with {len(snapshot.without)} folds and is not done; continue without it, "
-            f"or delete {experiment.own} to start again"
+            f"or delete {experiment.own_folder} to start again"
         )
     targets = _targets(experiment, snapshot)
     if anew := not experiment.done or not all(path.exists() for path in targets):
-        experiment.run(targets, cores, profile, words)
-    with whole(experiment):
+        experiment.run(targets, cores, profile, snakemake_options)
+    with refuse_damaged(experiment):
         if anew:
-            write_json(experiment.own / SCORES, _scores(experiment, snapshot))
+            write_json(experiment.own_folder / SCORES, _scores(experiment, snapshot))
         return _outcome(experiment), experiment.findings
 
 
@@ -115,7 +115,7 @@ def _plan(folder: Path, folds: int) -> Plan:
         images = [image.id for image in complete(snapshot.labelled)]
         config = planned_config(settings, 1, len(images))
         if config.detector.command_gives is not None and "probabilities" not in config.detector.command_gives:
-            raise InputError(NO_POOL)
+            raise InputError(NO_PROBABILITIES)
         groups = near_copies(folder, settings, project, images, config.near_copies)
         return deal_folds(np.array(images, dtype=np.int64), groups, folds, 0)
 
@@ -161,8 +161,8 @@ def _outcome(experiment: Experiment) -> Check:
     changed = changed_since(snapshot, settings, project)
     suspects = [suspect for suspect in likely_errors(truth, all_detections) if suspect.image not in changed]
     suspects = [*_disagreements(project), *suspects]
-    write_bytes(experiment.own / ERRORS, errors_csv(suspects, project))
-    return Check(experiment, read_json(experiment.own / SCORES), suspects, len(changed))
+    write_bytes(experiment.own_folder / ERRORS, errors_csv(suspects, project))
+    return Check(experiment, read_json(experiment.own_folder / SCORES), suspects, len(changed))
 
 
 def _disagreements(project: Project) -> list[Suspect]:

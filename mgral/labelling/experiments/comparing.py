@@ -55,7 +55,7 @@ class Experiment:
     """What the scan of the pictures found."""
 
     @property
-    def own(self) -> Path:
+    def own_folder(self) -> Path:
         """Folder of its snapshot, its configuration and its outcome."""
         return self.folder / self.name
 
@@ -67,11 +67,11 @@ class Experiment:
     @property
     def done(self) -> bool:
         """Whether its outcome is there."""
-        return (self.own / SCORES).exists()
+        return (self.own_folder / SCORES).exists()
 
     def snapshot(self) -> Snapshot:
         """Read what it is computed from."""
-        return load_snapshot(self.own / SNAPSHOT)
+        return load_snapshot(self.own_folder / SNAPSHOT)
 
     def detector(self, repetition: int) -> Path:
         """Return the folder of one of its detectors."""
@@ -80,15 +80,19 @@ class Experiment:
     def units(self, images: Sequence[int]) -> list[tuple[int, ...]]:
         """Return images in groups of near-copies, single images as groups of one: the units of the bootstrap."""
         settings, project = load_project_settings(self.folder), load_project(self.folder)
-        groups = near_copies(self.folder, settings, project, images, load_config(self.own / CONFIG).near_copies)
+        groups = near_copies(
+            self.folder, settings, project, images, load_config(self.own_folder / CONFIG).near_copies
+        )
         return as_units(np.array(images, dtype=np.int64), groups)
 
-    def run(self, targets: Sequence[Path], cores: str | None, profile: Path | None, words: Sequence[str]) -> None:
+    def run(
+        self, targets: Sequence[Path], cores: str | None, profile: Path | None, snakemake_options: Sequence[str]
+    ) -> None:
         """Make files of it by Snakemake; raises as `run_snakemake`."""
         paths = [str(path.relative_to(self.folder)) for path in targets]
         cores = cores or (None if profile else "all")
         config = Path(self.name, CONFIG)
-        run_snakemake(self.folder, config, cores=cores, profile=profile, options=[*paths, *words])
+        run_snakemake(self.folder, config, cores=cores, profile=profile, options=[*paths, *snakemake_options])
 
 
 def latest(folder: Path, kind: str) -> Experiment | None:
@@ -130,7 +134,7 @@ def open_experiment(folder: Path, kind: str, plan: Plan) -> Experiment:
         number = 1 + max((int(match[1]) for match in matches if match), default=0)
         opened = Experiment(folder, f"{kind}{number}", findings=findings)
         config = comparing_config(folder, settings, project, snapshot, opened.name)
-        write_experiment(opened.own, snapshot, config)
+        write_experiment(opened.own_folder, snapshot, config)
         return opened
 
 
@@ -148,18 +152,18 @@ def _is_same(last: Experiment, snapshot: Snapshot, config: bytes) -> bool:
     """Return whether an experiment would be of the same labels and settings: new pictures change nothing."""
     last_snapshot = last.snapshot()
     comparable = replace(snapshot, chunks=last_snapshot.chunks, left_out=last_snapshot.left_out)
-    return last_snapshot == comparable and (last.own / CONFIG).read_bytes() == config
+    return last_snapshot == comparable and (last.own_folder / CONFIG).read_bytes() == config
 
 
 @contextmanager
-def whole(experiment: Experiment) -> Iterator[None]:
+def refuse_damaged(experiment: Experiment) -> Iterator[None]:
     """Turn errors from damaged files of an experiment's outcome into an InputError with a remedy."""
     try:
         yield
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{experiment.own / SCORES}, or a file in {experiment.results}, is damaged ({type(error).__name__}: "
-            f"{error}); delete what is damaged, or both folders, and run the command again"
+            f"{experiment.own_folder / SCORES}, or a file in {experiment.results}, is damaged "
+            f"({type(error).__name__}: {error}); delete what is damaged, or both folders, and run the command again"
         ) from error
 
 
@@ -187,7 +191,7 @@ def cross_validated(folder: Path) -> dict[str, Any] | None:
     last = latest(folder, CHECK)
     if last is None or not last.done:
         return None
-    scores: dict[str, Any] = read_json(last.own / SCORES)
+    scores: dict[str, Any] = read_json(last.own_folder / SCORES)
     return scores
 
 

@@ -22,7 +22,7 @@ from mgral.labelling.experiments.comparing import (
     changed_since,
     has_test_set,
     open_experiment,
-    whole,
+    refuse_damaged,
 )
 from mgral.labelling.opening import CONFIG, round_folder
 from mgral.labelling.settings import FILE, ProjectSettings, load_project_settings
@@ -84,8 +84,8 @@ def parts(kinds: Kinds, images: Sequence[int], repeats: int) -> tuple[tuple[int,
     rng = np.random.default_rng(derive_seed(0, "control", "parts"))
     without = []
     for _ in range(repeats):
-        for kind in (kinds.chosen, kinds.controls):
-            learnt = {*kinds.before, *rng.choice(kind, kinds.learnt, replace=False).tolist()}
+        for images_of_kind in (kinds.chosen, kinds.controls):
+            learnt = {*kinds.before, *rng.choice(images_of_kind, kinds.learnt, replace=False).tolist()}
             without.append(tuple(sorted(set(images) - learnt)))
     return tuple(without)
 
@@ -96,7 +96,7 @@ def run_control(
     *,
     cores: str | None = None,
     profile: Path | None = None,
-    words: Sequence[str] = (),
+    snakemake_options: Sequence[str] = (),
 ) -> tuple[list[str], Findings]:
     """Compare the strategy with the controls, or go on with the comparison that was begun; see `run_round`.
 
@@ -119,14 +119,14 @@ def run_control(
     if repeats is not None and len(snapshot.without) != 2 * repeats:
         raise InputError(
             f"{experiment.name} was begun with {len(snapshot.without) // 2} repeats and is not done; go on without "
-            f"--repeats, or delete {experiment.own} to start again"
+            f"--repeats, or delete {experiment.own_folder} to start again"
         )
     if not experiment.done:
         targets = [experiment.detector(repetition) / "metrics.json" for repetition in range(len(snapshot.without))]
-        experiment.run(targets, cores, profile, words)
-    with whole(experiment):
+        experiment.run(targets, cores, profile, snakemake_options)
+    with refuse_damaged(experiment):
         if not experiment.done:
-            write_json(experiment.own / SCORES, _scores(experiment, snapshot))
+            write_json(experiment.own_folder / SCORES, _scores(experiment, snapshot))
         return _lines(experiment, snapshot), experiment.findings
 
 
@@ -168,7 +168,7 @@ def _scores(experiment: Experiment, snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def compared(scores: dict[str, Any]) -> Difference:
+def advantage(scores: dict[str, Any]) -> Difference:
     """Return by how much the strategy is better than the controls, given the content of scores.json."""
     arms = [
         Arm(np.array(scores[kind]["map"]), scores["learnt"] / scores[kind]["of"]) for kind in ("chosen", "controls")
@@ -178,9 +178,8 @@ def compared(scores: dict[str, Any]) -> Difference:
 
 def _lines(experiment: Experiment, snapshot: Snapshot) -> list[str]:
     settings, project = load_project_settings(experiment.folder), load_project(experiment.folder)
-    scores = read_json(experiment.own / SCORES)
-    advantage, learnt = compared(scores), scores["learnt"]
-    kinds = scores["chosen"], scores["controls"]
+    scores = read_json(experiment.own_folder / SCORES)
+    learnt, kinds = scores["learnt"], (scores["chosen"], scores["controls"])
     counts, (chosen, drawn) = [kind["of"] for kind in kinds], (100 * float(np.mean(kind["map"])) for kind in kinds)
     where = "test set" if has_test_set(project) else "audit set"
     lines = [
@@ -188,7 +187,7 @@ def _lines(experiment: Experiment, snapshot: Snapshot) -> list[str]:
         f"and as many {learnt} of {counts[1]} controls, beside the {scores['before']} labelled before",
         f"on the {where} of {number_of(scores['audit']['images'], 'picture')}: mAP {chosen:.1f} % with chosen "
         f"pictures, {drawn:.1f} % with controls",
-        verdict_line(_strategies(experiment.folder, project), advantage),
+        verdict_line(_strategies(experiment.folder, project), advantage(scores)),
     ]
     if changed := len(changed_since(snapshot, settings, project)):
         lines.append(f"labels of {number_of(changed, 'picture')} have changed since it was opened")
@@ -201,11 +200,11 @@ def _strategies(folder: Path, project: Project) -> str:
     return " and ".join(dict.fromkeys(name for config in configs for name in config.strategies))
 
 
-def verdict_line(strategies: str, found: Difference) -> str:
+def verdict_line(strategies: str, gain: Difference) -> str:
     """Return in plain words what can be told of the strategies that chose."""
-    value, low, high = (100 * number for number in (found.value, found.low, found.high))
+    value, low, high = (100 * number for number in (gain.value, gain.low, gain.high))
     points = f"{value:+.1f} points of mAP, 95 % interval {low:+.1f} to {high:+.1f}"
-    match found.verdict:
+    match gain.verdict:
         case "better":
             return f"choosing by {strategies} is better than drawing at random on your pictures: {points}"
         case "worse":

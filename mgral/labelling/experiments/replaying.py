@@ -24,7 +24,7 @@ from mgral.labelling.opening import CONFIG, frozen_size, make_snapshot, planned_
 from mgral.labelling.records import Box
 from mgral.labelling.settings import ProjectSettings, load_project_settings
 from mgral.labelling.state import Project, load_project
-from mgral.report.spread import difference_in, in_brief
+from mgral.report.spread import difference_in, difference_in_words
 
 COMPARED = ("random", "entropy_sum", "sqrt_counts")
 """Strategies that are replayed beside the project's own: cheap ones, and the one that they have to beat."""
@@ -116,11 +116,11 @@ def prepare_replay(folder: Path, options: Options) -> Replay:
 
 
 def run_replay(
-    replay: Replay, *, cores: str | None = None, profile: Path | None = None, words: Sequence[str] = ()
+    replay: Replay, *, cores: str | None = None, profile: Path | None = None, snakemake_options: Sequence[str] = ()
 ) -> list[str]:
     """Compute a replay, and return what it says as lines; see `run_snakemake` for options and errors."""
     cores = cores or (None if profile else "all")
-    run_snakemake(replay.folder, replay.configfile, cores=cores, profile=profile, options=words)
+    run_snakemake(replay.folder, replay.configfile, cores=cores, profile=profile, options=snakemake_options)
     return [
         f"{replay.results / 'report.html'}",
         *ranking_lines(replay.results),
@@ -151,14 +151,14 @@ def _against_random(row: dict[str, str]) -> str:
         return f"{mean}, what the others are compared with"
     difference = difference_in(row, "to_random")
     caveat = "" if difference.interval.known else "; too few seeds to exclude chance"
-    return f"{mean}, compared with random: {in_brief(difference)}{caveat}".replace("−", "-")
+    return f"{mean}, compared with random: {difference_in_words(difference)}{caveat}".replace("−", "-")
 
 
 def _values(
-    folder: Path, settings: ProjectSettings, project: Project, options: Options, images: int, name: str
+    folder: Path, settings: ProjectSettings, project: Project, options: Options, image_count: int, name: str
 ) -> dict[str, object]:
     """Return the settings of a replay: those of a round, but for data, labels and strategies."""
-    config: Config = planned_config(settings, 1, images)
+    config: Config = planned_config(settings, 1, image_count)
     if "width" in config.detector.open_keys:
         config = config.with_derived(frozen_size(folder, config, project))
     infos = [registry.strategy(name) for name in COMPARED]
@@ -169,8 +169,8 @@ def _values(
         "experiment": name or "replay",
         "seeds": list(range(options.seeds)),
         "cycles": options.cycles,
-        "initial": max(1, round(INITIAL * images)),
-        "budget": max(1, round(CHOSEN * images / options.cycles)),
+        "initial": max(1, round(INITIAL * image_count)),
+        "budget": max(1, round(CHOSEN * image_count / options.cycles)),
         "strategies": list(dict.fromkeys([*strategies, "random"])),
         "data": {
             "format": "coco",

@@ -37,7 +37,7 @@ class Progress:
     effort: Effort
     labelled: int
     """Training pictures that are labelled, or that people have and did not finish yet."""
-    left: int
+    budget_left: int
     """Pictures of the budget that are not used."""
     law: Law | None
     expected: tuple[Expected, ...]
@@ -61,10 +61,10 @@ class Progress:
         return self.law.needed(self.target) if self.law is not None and self.target is not None else None
 
 
-def progress(folder: Path, settings: ProjectSettings, project: Project) -> Progress:
+def project_progress(folder: Path, settings: ProjectSettings, project: Project) -> Progress:
     """Return how the project in a folder is getting on."""
-    work = effort(project_lines(folder), project)
-    curve = project_curve(folder, settings, project, work.times)
+    labelling_effort = effort(project_lines(folder), project)
+    curve = project_curve(folder, settings, project, labelling_effort.times)
     score, target = settings.target_score
     points = [point for point in curve.points if not math.isnan(point.scores[score].value)]
     law = fit_law(
@@ -84,38 +84,38 @@ def progress(folder: Path, settings: ProjectSettings, project: Project) -> Progr
         score=score,
         target=target,
         curve=curve,
-        effort=work,
+        effort=labelling_effort,
         labelled=labelled,
-        left=max(0, settings.budget - spent(project)),
+        budget_left=max(0, settings.budget - spent(project)),
         law=law,
         expected=tuple(law.at(count, labelled) for count in counts) if law else (),
     )
 
 
-def advice(found: Progress) -> str:
+def advice(progress: Progress) -> str:
     """Return one sentence of advice.
 
     The first rule that applies decides: there is no score; the lower end of the last score's interval, or the score
     alone, has reached the target; fewer than three rounds have a score; no picture is left; by the forecast the next
     batches add surely less than a point, likely less, surely more, or likely more.
     """
-    last_score = found.curve.points[-1].scores[found.score] if found.curve.points else None
+    last_score = progress.curve.points[-1].scores[progress.score] if progress.curve.points else None
     if last_score is None or math.isnan(last_score.value):
         return "no round has a score yet, so there is no advice"
-    if found.target is not None and last_score.value >= found.target:
-        if last_score.interval.low >= found.target:
-            return f"the target of {percent(found.target)} % {found.name} is reached"
+    if progress.target is not None and last_score.value >= progress.target:
+        if last_score.interval.low >= progress.target:
+            return f"the target of {percent(progress.target)} % {progress.name} is reached"
         unsure = "there is no interval" if math.isnan(last_score.interval.low) else "the score's interval contains it"
-        return f"the target of {percent(found.target)} % {found.name} may be reached: {unsure}"
-    if found.law is None:
-        count = len({point.pictures for point in found.curve.points})
+        return f"the target of {percent(progress.target)} % {progress.name} may be reached: {unsure}"
+    if progress.law is None:
+        count = len({point.pictures for point in progress.curve.points})
         return f"continue: {count} of the {FEWEST_ROUNDS} rounds that a forecast needs have a score"
-    if not found.expected:
+    if not progress.expected:
         return "no picture is left to label"
-    forecast = found.expected[-1]
+    forecast = progress.expected[-1]
     low, high = forecast.gain_interval
-    gain = f"{percent(forecast.gain)} points of {found.name} ({percent(low)} to {percent(high)})"
-    pictures, per_picture = forecast.pictures - found.labelled, found.hours_of_picture
+    gain = f"{percent(forecast.gain)} points of {progress.name} ({percent(low)} to {percent(high)})"
+    pictures, per_picture = forecast.pictures - progress.labelled, progress.hours_of_picture
     next_pictures = (
         f"the next {pictures} pictures{'' if per_picture is None else f' ({pictures * per_picture:.1f} hours)'} add"
     )
@@ -128,22 +128,22 @@ def advice(found: Progress) -> str:
     return f"continuing likely pays off: {next_pictures} {gain}"
 
 
-def progress_lines(found: Progress) -> list[str]:
+def progress_lines(progress: Progress) -> list[str]:
     """Return what a person wants to know of it, as lines for a terminal."""
-    lines = [*_curve_lines(found), *_forecast_lines(found), *_proposal_lines(found), *_cost_lines(found)]
-    return [*lines, f"advice: {advice(found)}"] if found.curve.points else lines
+    lines = [*_curve_lines(progress), *_forecast_lines(progress), *_proposal_lines(progress), *_cost_lines(progress)]
+    return [*lines, f"advice: {advice(progress)}"] if progress.curve.points else lines
 
 
-def _curve_lines(found: Progress) -> list[str]:
-    curve = found.curve
+def _curve_lines(progress: Progress) -> list[str]:
+    curve = progress.curve
     if not curve.points:
         return [f"  {note}" for note in curve.notes]
     which = "last rounds" if len(curve.points) > SHOWN else "rounds"
     measured = f"on {number_of(curve.images, 'picture')} with today's labels (95 % intervals):"
-    lines = [f"{found.name} of the {which} in %, {measured}"]
-    rows = list(zip(curve.points, (None, *curve.gains[found.score]), (None, *curve.agreement), strict=True))
+    lines = [f"{progress.name} of the {which} in %, {measured}"]
+    rows = list(zip(curve.points, (None, *curve.gains[progress.score]), (None, *curve.agreement), strict=True))
     for point, gain, agrees in rows[-SHOWN:]:
-        ap = point.scores[found.score]
+        ap = point.scores[progress.score]
         line = f"  round {point.round}, of {point.pictures:>4} pictures: {percent(ap.value):>5}{_within(ap.interval)}"
         if gain is not None:
             line += f"; {percent(gain.value, sign=True)}{_within(gain.interval, sign=True)} to the one before"
@@ -153,64 +153,67 @@ def _curve_lines(found: Progress) -> list[str]:
     return lines + [f"  {note}" for note in curve.notes]
 
 
-def _forecast_lines(found: Progress) -> list[str]:
-    if not found.expected:
+def _forecast_lines(progress: Progress) -> list[str]:
+    if not progress.expected:
         return []
     forecasts = [
         f"{percent(expected.score)}{_within(expected.interval)} of {expected.pictures} pictures"
-        for expected in found.expected
+        for expected in progress.expected
     ]
-    return [f"forecast of {found.name}: {', '.join(forecasts)}"]
+    return [f"forecast of {progress.name}: {', '.join(forecasts)}"]
 
 
-def _proposal_lines(found: Progress) -> list[str]:
+def _proposal_lines(progress: Progress) -> list[str]:
     shares = [
         f"{100 * accepted.share:.0f} % of {accepted.proposed} in round {number}"
-        for number, accepted in found.effort.accepted.items()
+        for number, accepted in progress.effort.accepted.items()
         if accepted.share is not None
     ]
     return [f"proposed boxes that people left as they were: {', '.join(shares[-SHOWN:])}"] if shares else []
 
 
-def _cost_lines(found: Progress) -> list[str]:
-    times = found.effort.times
-    hours, per_picture = times.hours(), found.hours_of_picture
+def _cost_lines(progress: Progress) -> list[str]:
+    times = progress.effort.times
+    hours, per_picture = times.hours(), progress.hours_of_picture
     if hours is None or per_picture is None:
         return ["hours of labelling: unknown, because fewer than half of the labels have a time"] * bool(times.labels)
     line = f"labelling: {hours:.1f} hours so far, {3600 * per_picture:.0f} s a picture"
     line += f", {3600 * hours / times.boxes:.0f} s a box" if times.boxes else ""
-    budget_left = f"; {found.left * per_picture:.1f} hours for the {found.left} pictures that are left of the budget"
-    lines = [line + budget_left * bool(found.left)]
-    if note := times_in_words(found):
+    if left := progress.budget_left:
+        line += f"; {left * per_picture:.1f} hours for the {left} pictures that are left of the budget"
+    lines = [line]
+    if note := times_in_words(progress):
         lines.append(f"  {note}")
-    return lines + target_lines(found)
+    return lines + target_lines(progress)
 
 
-def times_in_words(found: Progress) -> str:
+def times_in_words(progress: Progress) -> str:
     """Return how many labels have no time, and why; empty where all have one."""
-    times = found.effort.times
-    if not times.without:
+    times = progress.effort.times
+    if not times.without_time:
         return ""
     left_open = f", or that of a page that was left open ({times.left_open})" if times.left_open else ""
-    return f"{times.without} of {times.labels} labels have no time{left_open}, and count as the mean of the others"
+    return (
+        f"{times.without_time} of {times.labels} labels have no time{left_open}, and count as the mean of the others"
+    )
 
 
-def target_lines(found: Progress) -> list[str]:
+def target_lines(progress: Progress) -> list[str]:
     """Return how far the target is, in pictures and hours; no line without one, and once it is reached."""
-    if found.target is None or found.needed is None:
+    if progress.target is None or progress.needed is None:
         return []
-    low, middle, high = (max(0.0, pictures - found.labelled) for pictures in found.needed)
-    start = f"to {percent(found.target)} % {found.name}: "
-    if middle > FAR * found.labelled:
+    low, middle, high = (max(0.0, pictures - progress.labelled) for pictures in progress.needed)
+    start = f"to {percent(progress.target)} % {progress.name}: "
+    if middle > FAR * progress.labelled:
         return [
             start
             + (
                 "beyond what this curve can predict"
-                if low > FAR * found.labelled
+                if low > FAR * progress.labelled
                 else f"{_many(low)} more pictures at least"
             )
         ]
-    per_picture = found.hours_of_picture
+    per_picture = progress.hours_of_picture
     line = f"{start}{_many(middle)} more pictures ({_many(low)} to {_many(high)})"
     if per_picture is not None:
         line += f", {middle * per_picture:.1f} hours ({low * per_picture:.1f} to {_many(high * per_picture, '.1f')})"
@@ -228,5 +231,6 @@ def percent(value: float, sign: bool = False) -> str:
 
 
 def _within(interval: tuple[float, float], sign: bool = False) -> str:
+    """Return an interval in percent, in brackets; empty where there is none."""
     low, high = interval
     return "" if math.isnan(low) else f" ({percent(low, sign)} to {percent(high, sign)})"

@@ -21,7 +21,7 @@ from mgral.evaluation.intervals import NO_INTERVAL, Interval
 from mgral.evaluation.precision import trusted_score
 from mgral.evaluation.resampled import match_class
 from mgral.labelling.progress.effort import Times
-from mgral.labelling.progress.evaluated import Audit, Entry, Evaluated, gather
+from mgral.labelling.progress.evaluated import Audit, Entry, EvaluatedRound, gather
 from mgral.labelling.results import LEAST_BOXES
 from mgral.labelling.settings import ProjectSettings
 from mgral.labelling.state import Project
@@ -127,6 +127,7 @@ NAMES = {"map": slice(None), "ap50": slice(0, 1)}
 
 
 def _score(values: Sequence[float | None]) -> Score:
+    """Return a score as `_summary` gives it, with NaN where that has None."""
     value, low, high = (np.nan if number is None else number for number in values)
     return Score(value, Interval(low, high))
 
@@ -167,7 +168,7 @@ def measure(audit: Audit, resamples: int = RESAMPLES) -> dict[str, Any]:
         mask = np.isin(audit.images, asked_images)
         for column, evaluated in enumerate(audit.rounds):
             if label in evaluated.classes:
-                matched = match_class(audit.truth, evaluated.found, asked_images, label)
+                matched = match_class(audit.truth, evaluated.detections, asked_images, label)
                 precisions[row, column] = matched.average_precision(weights[mask])
     shared = precisions[[labels.index(label) for label in audit.classes]]
     scores = {name: class_means(shared[:, :, thresholds].mean(axis=2)) for name, thresholds in NAMES.items()}
@@ -203,13 +204,13 @@ def _scatter(resampled: Array) -> float:
     return float(np.sqrt(deviations.var(axis=1).sum() / (len(complete_resamples) - 1)))
 
 
-def _trusted(audit: Audit, one: Evaluated) -> list[Entry]:
+def _trusted(audit: Audit, evaluated: EvaluatedRound) -> list[Entry]:
     """Return what a round's detector found and is trusted in, of the classes that all rounds know."""
     images, classes = frozenset(audit.images), frozenset(audit.classes)
     truth = {
         "images": [{"id": image} for image in audit.images],
         "annotations": [box for box in audit.truth if box["category_id"] in classes],
     }
-    detections = [box for box in one.found if box["category_id"] in classes and box["image_id"] in images]
+    detections = [box for box in evaluated.detections if box["category_id"] in classes and box["image_id"] in images]
     threshold = trusted_score(truth, detections)
     return [box for box in detections if threshold is not None and box["score"] >= threshold]

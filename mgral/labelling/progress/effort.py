@@ -42,7 +42,7 @@ class Times:
         return sum(map(len, self.seconds.values()))
 
     @property
-    def without(self) -> int:
+    def without_time(self) -> int:
         """Labels without a time that counts."""
         return sum(time is None for times in self.seconds.values() for time in times)
 
@@ -111,7 +111,8 @@ def effort(lines: Sequence[Line], project: Project) -> Effort:
     accepted: dict[int, Accepted] = defaultdict(Accepted)
     for (_, number, _), (event, proposed) in latest.items():
         if number and proposed and event["state"] in CONFIRMED:  # round 0 is another look at people's own boxes
-            _compare(_today(project, proposed), _today(project, event["boxes"]), accepted[number])
+            proposed_today, confirmed = (_with_classes_of_today(project, rows) for rows in (proposed, event["boxes"]))
+            _compare(proposed_today, confirmed, accepted[number])
     return Effort(_times(latest), dict(sorted(accepted.items())))
 
 
@@ -127,14 +128,15 @@ def _times(latest: Mapping[tuple[int, int, str], tuple[Event, Sequence[BoxRow]]]
 
 
 def _positive(seconds: float | None) -> float | None:
+    """Return a time that is finite and above 0, and None for any other."""
     return seconds if seconds is not None and 0 < seconds < math.inf else None
 
 
-def _today(project: Project, boxes: Sequence[BoxRow]) -> list[BoxRow]:
+def _with_classes_of_today(project: Project, boxes: Sequence[BoxRow]) -> list[BoxRow]:
     return [(x, y, w, h, project.class_today(label)) for x, y, w, h, label in boxes]
 
 
-def _compare(proposed: list[BoxRow], confirmed: list[BoxRow], into: Accepted) -> None:
+def _compare(proposed: list[BoxRow], confirmed: list[BoxRow], accepted: Accepted) -> None:
     """Note what became of proposed boxes: first those that are still there, then the others by their overlap."""
     unmatched = list(confirmed)
     changed = []
@@ -144,14 +146,15 @@ def _compare(proposed: list[BoxRow], confirmed: list[BoxRow], into: Accepted) ->
             changed.append(box)
         else:
             unmatched.remove(same)
-            into.unchanged += 1
+            accepted.unchanged += 1
     moved = pairs(_sides(changed), _sides(unmatched))
-    into.moved += moved
-    into.removed += len(changed) - moved
-    into.added += len(unmatched) - moved
+    accepted.moved += moved
+    accepted.removed += len(changed) - moved
+    accepted.added += len(unmatched) - moved
 
 
 def _unmoved(first: BoxRow, second: BoxRow) -> bool:
+    """Return whether boxes are of the same class, and no side differs by more than `SAME`."""
     return first[4] == second[4] and bool((np.abs(_corners(first) - _corners(second)) <= SAME).all())
 
 

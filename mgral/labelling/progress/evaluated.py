@@ -29,7 +29,7 @@ Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluatedRound:
     """A round whose detector was run on the audit or test set."""
 
     round: int
@@ -41,7 +41,7 @@ class Evaluated:
     """What its classes are today, by their ids."""
     classes: frozenset[int]
     """Classes of today that it knows."""
-    found: tuple[Entry, ...]
+    detections: tuple[Entry, ...]
     """COCO results with the classes of today."""
     digest: str
     """SHA-256 of their file."""
@@ -51,7 +51,7 @@ class Evaluated:
 class Audit:
     """The rounds that can be compared, and what they are compared on."""
 
-    rounds: tuple[Evaluated, ...]
+    rounds: tuple[EvaluatedRound, ...]
     images: tuple[int, ...]
     """Labelled images that all of their detectors were run on, ascending."""
     truth: tuple[Entry, ...]
@@ -90,7 +90,9 @@ def gather(folder: Path, settings: ProjectSettings, project: Project) -> Audit:
     if not any(image.role for image in project.images.values()):
         return Audit((), (), (), {}, (), (), ())
     rounds = [
-        evaluated for number in sorted(project.rounds) if (evaluated := _evaluated(folder, project, number, notes))
+        evaluated
+        for number in sorted(project.rounds)
+        if (evaluated := _evaluated_round(folder, project, number, notes))
     ]
     labels = {
         image: label
@@ -126,7 +128,7 @@ def gather(folder: Path, settings: ProjectSettings, project: Project) -> Audit:
     return Audit(tuple(rounds), tuple(images), tuple(truth), unasked, tuple(classes), groups, tuple(notes))
 
 
-def _evaluated(folder: Path, project: Project, number: int, notes: list[str]) -> Evaluated | None:
+def _evaluated_round(folder: Path, project: Project, number: int, notes: list[str]) -> EvaluatedRound | None:
     """Return a round that was evaluated; None for one that was not, with a note where it should have been."""
     results = results_folder(folder, number)
     detections, test = detector_folder(folder, number) / "detections.json", results / "dataset" / "test.json"
@@ -160,7 +162,7 @@ def _evaluated(folder: Path, project: Project, number: int, notes: list[str]) ->
         )
         return None
     classes = frozenset(class_id for class_id in project.classes if _knew(project, known_classes, class_id))
-    return Evaluated(number, learnt, images, today, classes, tuple(entries), digest)
+    return EvaluatedRound(number, learnt, images, today, classes, tuple(entries), digest)
 
 
 def _finite(value: object) -> float:
@@ -170,13 +172,13 @@ def _finite(value: object) -> float:
     return float(number)
 
 
-def _knew(project: Project, known: frozenset[int], number: int) -> bool:
-    """Whether a detector knew a class of today, or all classes that it was merged of."""
-    parts = [old for old, new in project.became.items() if new == (number,)]
-    return number in known or (bool(parts) and all(_knew(project, known, part) for part in parts))
+def _knew(project: Project, known_classes: frozenset[int], class_id: int) -> bool:
+    """Return whether a detector knew a class of today, or all classes that were merged into it."""
+    parts = [old for old, new in project.became.items() if new == (class_id,)]
+    return class_id in known_classes or (bool(parts) and all(_knew(project, known_classes, part) for part in parts))
 
 
-def _comparable(rounds: list[Evaluated], labelled: frozenset[int], notes: list[str]) -> list[Evaluated]:
+def _comparable(rounds: list[EvaluatedRound], labelled: frozenset[int], notes: list[str]) -> list[EvaluatedRound]:
     """Return the rounds without those that share too few images, or no class, with the others."""
     most = max((len(evaluated.images & labelled) for evaluated in rounds), default=0)
     if not most:
@@ -197,7 +199,7 @@ def _near_copies(
     folder: Path,
     settings: ProjectSettings,
     project: Project,
-    rounds: Sequence[Evaluated],
+    rounds: Sequence[EvaluatedRound],
     images: Sequence[int],
     notes: list[str],
 ) -> Groups:

@@ -51,13 +51,13 @@ class RoundRow:
     sent: int
     done: int
     """Labelled, or checked and empty."""
-    rest: str
-    """What became of the others."""
+    other_states: str
+    """What became of the others, as text."""
     hours: float | None
     accepted: Accepted | None
 
 
-def progress_page(folder: Path, settings: ProjectSettings, project: Project, found: Progress) -> str:
+def progress_page(folder: Path, settings: ProjectSettings, project: Project, progress: Progress) -> str:
     """Return the page (HTML) of the project in a folder; it needs no other file and no network."""
     jinja = environment("mgral.labelling.progress")
     jinja.filters |= {"points": points, "interval": points_interval, "hours": _hours, "score": _with_interval}
@@ -65,18 +65,18 @@ def progress_page(folder: Path, settings: ProjectSettings, project: Project, fou
     return (
         jinja.get_template("page.html.jinja").render(
             settings=settings,
-            found=found,
-            curve=found.curve,
-            facts=_facts(settings, project, found),
+            progress=progress,
+            curve=progress.curve,
+            facts=_facts(settings, project, progress),
             states=[(state, counts[state], WORDS[state]) for state in get_args(State) if counts[state]],
-            advice=advice(found),
-            target=target_lines(found),
+            advice=advice(progress),
+            target=target_lines(progress),
             cross_validated=cross_validated_lines(folder, project),
-            odd_times=times_in_words(found),
-            figures=_curve_figures(found) if found.curve.points else [],
+            odd_times=times_in_words(progress),
+            figures=_curve_figures(progress) if progress.curve.points else [],
             classes=project.classes,
-            class_figure=_class_figure(found.curve, project.classes),
-            rounds=[_round_row(folder, project, found, number) for number in sorted(project.rounds)],
+            class_figure=_class_figure(progress.curve, project.classes),
+            rounds=[_round_row(folder, project, progress, number) for number in sorted(project.rounds)],
             means=MEANS,
             least=LEAST_BOXES,
         )
@@ -84,66 +84,66 @@ def progress_page(folder: Path, settings: ProjectSettings, project: Project, fou
     )
 
 
-def _facts(settings: ProjectSettings, project: Project, found: Progress) -> list[tuple[str, str]]:
-    counts, times = project.counts(), found.effort.times
-    hours, per_picture = times.hours(), found.hours_of_picture
+def _facts(settings: ProjectSettings, project: Project, progress: Progress) -> list[tuple[str, str]]:
+    counts, times = project.counts(), progress.effort.times
+    hours, per_picture = times.hours(), progress.hours_of_picture
     labelled = sum(counts[state] for state in CONFIRMED)
     facts = [
         ("Pictures", f"{len(project.pictures):,}, {labelled:,} of them labelled"),
         ("Budget", f"{spent(project):,} of {settings.budget:,} pictures used"),
-        ("Measured on", f"{found.curve.images:,} pictures with {sum(found.curve.boxes.values()):,} boxes"),
+        ("Measured on", f"{progress.curve.images:,} pictures with {sum(progress.curve.boxes.values()):,} boxes"),
     ]
-    if found.target is not None:
-        facts.append(("Target", f"{points(found.target)} % {found.name}"))
+    if progress.target is not None:
+        facts.append(("Target", f"{points(progress.target)} % {progress.name}"))
     if hours is not None and per_picture is not None:
         boxes = f", {3600 * hours / times.boxes:.0f} s a box" if times.boxes else ""
         facts.append(("Labelling", f"{hours:.1f} hours, {3600 * per_picture:.0f} s a picture{boxes}"))
-        if found.left:
-            facts.append(
-                ("To the end of the budget", f"{found.left:,} pictures, {found.left * per_picture:.1f} hours")
-            )
+        if left := progress.budget_left:
+            facts.append(("To the end of the budget", f"{left:,} pictures, {left * per_picture:.1f} hours"))
     return facts
 
 
-def _round_row(folder: Path, project: Project, found: Progress, number: int) -> RoundRow:
+def _round_row(folder: Path, project: Project, progress: Progress, number: int) -> RoundRow:
     images = project.of_round(number)
     states = Counter(project.images[image].state for image in images)
-    rest = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state not in CONFIRMED)
+    other_states = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state not in CONFIRMED)
     sheet = round_folder(Path(), number) / SHEET
     return RoundRow(
         number=number,
         sheet=sheet.as_posix() if (folder / sheet).is_file() else "",
         sent=len(images),
         done=sum(states[state] for state in CONFIRMED),
-        rest="trains on all labels, chooses nothing" if number in project.trainings else rest,
-        hours=found.effort.times.hours(images) if images else None,
-        accepted=found.effort.accepted.get(number),
+        other_states="trains on all labels, chooses nothing" if number in project.trainings else other_states,
+        hours=progress.effort.times.hours(images) if images else None,
+        accepted=progress.effort.accepted.get(number),
     )
 
 
-def _curve_figures(found: Progress) -> list[Drawn]:
+def _curve_figures(progress: Progress) -> list[Drawn]:
     """Draw both scores by pictures, and the forecast one by boxes and by hours too, where these are known."""
-    other_score = next(name for name in MEANS if name != found.score)
-    figures = [_curve_figure(found, found.score, "pictures"), _curve_figure(found, other_score, "pictures")]
-    figures.append(_curve_figure(found, found.score, "boxes"))
-    if all(point.hours is not None for point in found.curve.points):
-        figures.append(_curve_figure(found, found.score, "hours"))
+    other_score = next(name for name in MEANS if name != progress.score)
+    figures = [_curve_figure(progress, progress.score, "pictures"), _curve_figure(progress, other_score, "pictures")]
+    figures.append(_curve_figure(progress, progress.score, "boxes"))
+    if all(point.hours is not None for point in progress.curve.points):
+        figures.append(_curve_figure(progress, progress.score, "hours"))
     return figures
 
 
-def _curve_figure(found: Progress, score: str, cost: str) -> Drawn:
-    with_forecast = cost == "pictures" and score == found.score and bool(found.expected)
-    target = found.target if score == found.score else None
+def _curve_figure(progress: Progress, score: str, cost: str) -> Drawn:
+    with_forecast = cost == "pictures" and score == progress.score and bool(progress.expected)
+    target = progress.target if score == progress.score else None
 
     def paint(axes: Axes) -> None:
-        costs = [float(getattr(point, cost)) for point in found.curve.points]
-        scores = [point.scores[score] for point in found.curve.points]
+        costs = [float(getattr(point, cost)) for point in progress.curve.points]
+        scores = [point.scores[score] for point in progress.curve.points]
         _paint_points(axes, costs, scores, METHOD.colour, f"{MEANS[score]} of the rounds")
         if with_forecast:
-            pictures = [float(expected.pictures) for expected in found.expected]
-            low, high = zip(*(expected.interval for expected in found.expected), strict=True)
+            pictures = [float(expected.pictures) for expected in progress.expected]
+            low, high = zip(*(expected.interval for expected in progress.expected), strict=True)
             axes.fill_between(pictures, low, high, color=FAINT, alpha=0.25, linewidth=0)
-            axes.plot(pictures, [expected.score for expected in found.expected], "o--", color=FAINT, label="forecast")
+            axes.plot(
+                pictures, [expected.score for expected in progress.expected], "o--", color=FAINT, label="forecast"
+            )
         if target is not None:
             axes.axhline(target, color=INK, linestyle=":", linewidth=1.2, label=f"target {points(target)}")
         _in_percent(axes, COSTS[cost], f"{MEANS[score]} (%)")
@@ -161,15 +161,15 @@ def _curve_figure(found: Progress, score: str, cost: str) -> Drawn:
     return Drawn(title, captions[cost] + bars + grey, drawing.inline)
 
 
-def _paint_points(axes: Axes, at: Sequence[float], scores: Sequence[Score], colour: str, label: str) -> None:
+def _paint_points(axes: Axes, costs: Sequence[float], scores: Sequence[Score], colour: str, label: str) -> None:
     values = [score.value for score in scores]
     if not any(math.isnan(score.interval.low) for score in scores):
         reach = [
             [max(0.0, score.value - score.interval.low) for score in scores],
             [max(0.0, score.interval.high - score.value) for score in scores],
         ]
-        axes.errorbar(at, values, yerr=reach, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, alpha=0.7)
-    axes.plot(at, values, "o-", color=colour, markeredgecolor="white", label=label)
+        axes.errorbar(costs, values, yerr=reach, fmt="none", ecolor=colour, elinewidth=1.2, capsize=3, alpha=0.7)
+    axes.plot(costs, values, "o-", color=colour, markeredgecolor="white", label=label)
 
 
 def _class_figure(curve: Curve, classes: Mapping[int, str]) -> Drawn | None:
@@ -191,8 +191,8 @@ def _class_figure(curve: Curve, classes: Mapping[int, str]) -> Drawn | None:
     return Drawn("AP of classes against labelled pictures", which, drawing.inline)
 
 
-def _in_percent(axes: Axes, across: str, up: str) -> None:
-    axes.set(xlabel=across, ylabel=up)
+def _in_percent(axes: Axes, x_label: str, y_label: str) -> None:
+    axes.set(xlabel=x_label, ylabel=y_label)
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(6))

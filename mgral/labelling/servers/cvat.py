@@ -27,19 +27,19 @@ from mgral.labelling.servers.cvat_exports import (
     ANNOTATIONS,
     COMPLETED,
     SAVED,
-    cut,
-    export_of,
+    cut_export,
+    export_job,
     is_current,
     read_saved,
     save,
 )
-from mgral.labelling.servers.cvat_session import Login, ended, finished, job_of
+from mgral.labelling.servers.cvat_session import Login, request_id_of, wait_until_done, wait_until_ended
 from mgral.labelling.servers.interface import Pictures, Pulled, Pushed, Share
 from mgral.labelling.state import Project
 
 TO_CVAT = "CVAT 1.1"
 """Name of the format."""
-JOB = 20
+PICTURES_PER_JOB = 20
 """Pictures in a job, the part of a task whose state a person sets to completed."""
 QUALITY = 70
 """Quality, 1 to 100, of the copies that people see while they label: the SDK's own default."""
@@ -116,7 +116,7 @@ class Cvat:
                 if not wanted:
                     return Pushed(str(project.id), 0, 0, tuple(lines))
                 task = _make_task(client, project, share, tasks.of(wanted))
-            tasks = tasks.of(_pictures(task))
+            tasks = tasks.of(_picture_names(task))
             lines += _add_boxes(client, task, tasks)
             jobs = len(_jobs(client, task_id=task.id))
             lines.append(f"{self._login.url}/tasks/{task.id}: {jobs} jobs; assign them to people there")
@@ -147,14 +147,16 @@ class Cvat:
                 name = f"task{job.task_id}-job{job.id}.xml"
                 root = saved.get(name)
                 if root is None or not is_current(root, job, labels, pictures):  # an export takes seconds
-                    root = export_of(client, job)
+                    root = export_job(client, job)
                 if root is None:
                     notes[CHANGED] += 1
                 else:
                     person = _end(tasks[job.task_id].name).partition(", ")[2]
-                    exports[name] = cut(root, pictures, project, job, person)
+                    exports[name] = cut_export(root, pictures, project, job, person)
                     notes[LACKING] += len(pictures) - len(exports[name].findall("image"))
-            images = [_there(task.name, frames_by_task[number], project, names) for number, task in tasks.items()]
+            images = [
+                _pictures_in_task(task.name, frames_by_task[number], project, names) for number, task in tasks.items()
+            ]
         lines += [f"CVAT: {number_of(count, *note)}" for note, count in notes.items() if count]
         files = [output / SAVED] if exports else []
         for file in files:
@@ -171,7 +173,7 @@ class Cvat:
         ]
         if cvat_projects:
             return min(cvat_projects, key=lambda cvat_project: cvat_project.id)
-        labels = [_label(name) for name in share.project.classes.values()]
+        labels = [_label_request(name) for name in share.project.classes.values()]
         name = f"{share.title[: LONGEST_NAME - len(mark) - 3]} ({mark})"
         return client.projects.create(models.ProjectWriteRequest(name=name, labels=labels))
 
@@ -184,7 +186,9 @@ class Cvat:
         with suppress(NotFoundException, ForbiddenException):
             cvat_project = client.projects.retrieve(int(known))
             tasks = () if mark in cvat_project.name else cvat_project.get_tasks()
-            if mark in cvat_project.name or any(_there(task.name, _frames(task), project, names) for task in tasks):
+            if mark in cvat_project.name or any(
+                _pictures_in_task(task.name, _frames(task), project, names) for task in tasks
+            ):
                 return cvat_project
         raise InputError(
             f"{self._login.url}/projects/{known}, which this project was pushed to, is not there any more, or this "
@@ -204,7 +208,9 @@ def _end(name: str) -> str:
     return match[1] if match else ""
 
 
-def _there(title: str, frames: Sequence[Frame], project: Project, names: Names) -> frozenset[tuple[int, int]]:
+def _pictures_in_task(
+    title: str, frames: Sequence[Frame], project: Project, names: Names
+) -> frozenset[tuple[int, int]]:
     """Return round and image number of each picture of the project in a task, given the task's name and frames."""
     candidates = (names.find(name) for name, _ in frames)
     images = [next(iter(numbers)) for numbers in candidates if len(numbers) == 1]
@@ -243,11 +249,12 @@ def _read_tasks(share: Share) -> _Tasks:
 
 
 def _wanted(share: Share, tasks: _Tasks) -> set[str]:
+    """Return the file names of the pictures that are to be sent."""
     names = Names(share.project)
     return {name for name in tasks.names if any(share.wants(image) for image in names.find(name))}
 
 
-def _label(name: str) -> Any:
+def _label_request(name: str) -> Any:
     return models.PatchedLabelRequest(name=name, type="rectangle")
 
 
@@ -256,7 +263,7 @@ def _add_classes(project: Any, share: Share) -> list[str]:
     labels = {label.name for label in project.get_labels()}
     classes = list(share.project.classes.values())
     if missing := [name for name in classes if name not in labels]:
-        project.update(models.PatchedProjectWriteRequest(labels=[_label(name) for name in missing]))
+        project.update(models.PatchedProjectWriteRequest(labels=[_label_request(name) for name in missing]))
     foreign = ", ".join(sorted(labels - set(classes)))
     return [f"labels there that are no classes of this project today: {foreign}"] if foreign else []
 
@@ -273,7 +280,7 @@ def _find_task(client: Any, project: Any, tasks: _Tasks, wanted: set[str]) -> An
         task.fetch()
         if not _has_pictures(task):
             task.remove()
-        elif wanted <= _pictures(task) <= tasks.names:
+        elif wanted <= _picture_names(task) <= tasks.names:
             return task
         else:
             raise InputError(
@@ -283,7 +290,7 @@ def _find_task(client: Any, project: Any, tasks: _Tasks, wanted: set[str]) -> An
     if tasks.end.startswith("again"):  # of pictures that older tasks have too
         return None
     renamed = [task for task in cvat_tasks if not _end(task.name) and _has_pictures(task)]
-    return next((task for task in renamed if _pictures(task) == tasks.names), None)
+    return next((task for task in renamed if _picture_names(task) == tasks.names), None)
 
 
 def _has_pictures(task: Any) -> bool:
@@ -291,6 +298,7 @@ def _has_pictures(task: Any) -> bool:
 
 
 def _frames(task: Any) -> list[Frame]:
+    """Return the pictures of a task, also the removed ones, in their order there."""
     if not _has_pictures(task):
         return []
     meta = task.get_meta()
@@ -298,7 +306,7 @@ def _frames(task: Any) -> list[Frame]:
     return [(frame.name, index in removed) for index, frame in enumerate(meta.frames or ())]
 
 
-def _pictures(task: Any) -> set[str]:
+def _picture_names(task: Any) -> set[str]:
     return {name for name, _ in _frames(task)}
 
 
@@ -307,12 +315,14 @@ def _await_jobs(client: Any, task: Any) -> None:
     for status in ("queued", "started"):
         answer, _ = client.api_client.requests_api.list(task_id=task.id, status=status)
         for job in answer.results:
-            ended(client, job.id, f"end {job.operation.type}")
+            wait_until_ended(client, job.id, f"end {job.operation.type}")
 
 
 def _make_task(client: Any, project: Any, share: Share, tasks: _Tasks) -> Any:
     title = share.title[: LONGEST_NAME - len(tasks.end) - 2]
-    spec = models.TaskWriteRequest(name=f"{title}, {tasks.end}", project_id=project.id, segment_size=JOB, overlap=0)
+    spec = models.TaskWriteRequest(
+        name=f"{title}, {tasks.end}", project_id=project.id, segment_size=PICTURES_PER_JOB, overlap=0
+    )
     task = client.tasks.create(spec)
     url = client.api_map.make_endpoint_url(task.api.create_data_endpoint.path, kwsub={"id": task.id})
     response = DataUploader(client).upload_files(
@@ -322,7 +332,7 @@ def _make_task(client: Any, project: Any, share: Share, tasks: _Tasks) -> Any:
         image_quality=QUALITY,
         sorting_method="predefined",
     )
-    finished(client, job_of(response), "take the pictures")
+    wait_until_done(client, request_id_of(response), "take the pictures")
     return task.fetch()
 
 
@@ -341,9 +351,9 @@ def _add_boxes(client: Any, task: Any, tasks: _Tasks) -> list[str]:
         ElementTree.ElementTree(tasks.xml).write(path, encoding="utf-8", xml_declaration=True)
         params = {"format": TO_CVAT, "filename": path.name}
         response = Uploader(client).upload_file(url, path, meta={"filename": path.name}, query_params=params)
-    finished(client, job_of(response), "take the proposed boxes")
+    wait_until_done(client, request_id_of(response), "take the proposed boxes")
     return []
 
 
-def _jobs(client: Any, **which: Any) -> Sequence[Any]:
-    return sorted(client.jobs.list(**which), key=lambda job: job.id)
+def _jobs(client: Any, **filters: Any) -> Sequence[Any]:
+    return sorted(client.jobs.list(**filters), key=lambda job: job.id)

@@ -13,7 +13,7 @@ from cvat_sdk.core.downloading import Downloader
 from mgral.artefacts.files import atomic_path
 from mgral.data.formats.safe_xml import XmlError, parse_xml
 from mgral.errors import StepError
-from mgral.labelling.servers.cvat_session import finished
+from mgral.labelling.servers.cvat_session import wait_until_done
 from mgral.labelling.state import Project
 
 ANNOTATIONS, SAVED = "annotations.xml", "completed.zip"
@@ -23,15 +23,15 @@ FROM_CVAT = "CVAT for images 1.1"
 """Name of the format."""
 
 
-def export_of(client: Any, job: Any) -> ElementTree.Element | None:
-    """Return what a completed job has; None where it changed meanwhile."""
+def export_job(client: Any, job: Any) -> ElementTree.Element | None:
+    """Let the server export a completed job, and return the XML; None where the job changed meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "export.zip"
         request, _ = client.api_client.jobs_api.create_dataset_export(
             id=job.id, format=FROM_CVAT, save_images=False, location="local"
         )
-        export_job = finished(client, request.rq_id, f"export job {job.id}")
-        Downloader(client).download_file(export_job.result_url, path)
+        finished_export = wait_until_done(client, request.rq_id, f"export job {job.id}")
+        Downloader(client).download_file(finished_export.result_url, path)
         try:
             with zipfile.ZipFile(path) as archive:
                 root = parse_xml(archive.read(ANNOTATIONS))
@@ -63,10 +63,10 @@ def is_current(saved: ElementTree.Element, job: Any, labels: Set[str], pictures:
     )
 
 
-def cut(
+def cut_export(
     root: ElementTree.Element, pictures: Set[str], project: Project, job: Any, person: str
 ) -> ElementTree.Element:
-    """Return of an export some pictures, who labelled them and when, and nothing else.
+    """Return an export cut to some pictures, who labelled them and when.
 
     Servers have put pictures of other jobs into the export of a job, as if these were empty. An export also has the
     time at which it was made, which would be news each time, and people's addresses.
@@ -89,9 +89,9 @@ def cut(
     return annotations
 
 
-def save(path: Path, found: dict[str, ElementTree.Element]) -> None:
-    """Write an archive whose bytes are the same for the same content."""
+def save(path: Path, exports: dict[str, ElementTree.Element]) -> None:
+    """Write exports, by their names, into an archive whose bytes are the same for the same content."""
     with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, root in sorted(found.items()):
+        for name, root in sorted(exports.items()):
             content = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)

@@ -29,7 +29,7 @@ STANDSTILL = 900.0
 """Seconds that a background job of a server may go without progress."""
 LONGEST_PAUSE = 5.0
 """Seconds between looks at such a job, at most."""
-OTHER_ANSWERS = (AssertionError, AttributeError, KeyError, TypeError, ValueError, RecursionError)
+UNEXPECTED_ERRORS = (AssertionError, AttributeError, KeyError, TypeError, ValueError, RecursionError)
 """What the SDK raises, beside errors of its own, where an answer lacks something or is of another sort."""
 SHOWN = 300
 """Characters of what a server says, in a message."""
@@ -85,7 +85,7 @@ class Login:
         silent = logging.Logger("cvat", logging.CRITICAL + 1)  # what goes wrong is raised as well
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it tells of each attempt
         with self._explained() as versions, Client(self.url, logger=silent, check_server_version=False) as client:
-            _limit(client)
+            _set_limits(client)
             client.organization_slug = self.organization
             about, _ = client.api_client.server_api.retrieve_about()  # before a password goes there: is it a CVAT?
             versions.append(about.version)
@@ -101,8 +101,8 @@ class Login:
                 raise
             variables = TOKEN if isinstance(self.credentials, AccessTokenCredentials) else f"{USER} and {PASSWORD}"
             raise InputError(
-                f"{self.url} refuses the login of {variables} ({self._said(error)}); correct it, or make a new token "
-                "(in CVAT, under your profile, Security)"
+                f"{self.url} refuses the login of {variables} ({self._reply_of(error)}); correct it, or make a new "
+                "token (in CVAT, under your profile, Security)"
             ) from None
 
     @contextmanager
@@ -112,7 +112,7 @@ class Login:
         try:
             yield versions
         except refusals.ApiException as error:
-            reply = self._said(error)
+            reply = self._reply_of(error)
             if (location := (error.headers or {}).get("Location")) and 300 <= (error.status or 0) < 400:
                 raise InputError(
                     f"{self.url} sends on to {location.partition('/api/')[0]}; give that address as --url"
@@ -143,13 +143,14 @@ class Login:
             raise StepError(
                 f"{self.url}: {self._without_secret(str(error))}; check the server, and run the same command again"
             ) from None
-        except (*OTHER_ANSWERS, refusals.OpenApiException) as error:
+        except (*UNEXPECTED_ERRORS, refusals.OpenApiException) as error:
             hint = f"it is version {versions[0]}; install the cvat-sdk of that version" if versions else "is it one?"
             raise InputError(
                 f"{self.url} does not answer as a CVAT {VERSION} does ({self._without_secret(str(error))}); {hint}"
             ) from error
 
-    def _said(self, error: Any) -> str:
+    def _reply_of(self, error: Any) -> str:
+        """Return the status of a refusal and what the server says, without the secret."""
         body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body or ""
         try:
             content = json.loads(body)
@@ -159,37 +160,40 @@ class Login:
         return f"{error.status}{body and ': '}{self._without_secret(str(body))}"
 
     def _without_secret(self, text: str) -> str:
+        """Return the beginning of a text, on one line, with the secret masked."""
         masked = " ".join(text.replace(self.secret, "***").split())
         return masked[:SHOWN]
 
 
-def finished(client: Any, number: str, what: str) -> Any:
+def wait_until_done(client: Any, request_id: str, purpose: str) -> Any:
     """Wait until a background job of a server is done, and return it.
 
     Parameters
     ----------
-    number
+    request_id
         Its `rq_id`.
+    purpose
+        What it is to do, such as "take the pictures", for messages.
 
     Raises
     ------
     StepError
         Where it fails, or makes no progress.
     """
-    job = ended(client, number, what)
+    job = wait_until_ended(client, request_id, purpose)
     if job.status.value == "failed":
         reason = (job.get("message") or "").strip().splitlines()[-1:]
         raise StepError(
-            f"CVAT could not {what} ({''.join(reason)[:SHOWN]}); mend that, and run the same command again"
+            f"CVAT could not {purpose} ({''.join(reason)[:SHOWN]}); mend that, and run the same command again"
         )
     return job
 
 
-def ended(client: Any, number: str, what: str) -> Any:
-    """Wait until a background job of a server is done or has failed, and return it; see `finished`."""
+def wait_until_ended(client: Any, request_id: str, purpose: str) -> Any:
+    """Wait until a background job of a server is done or has failed, and return it; see `wait_until_done`."""
     pause, last_state, last_change = 0.1, None, time.monotonic()
     while True:
-        job, _ = client.api_client.requests_api.retrieve(number)
+        job, _ = client.api_client.requests_api.retrieve(request_id)
         status = job.status.value
         if status in ("finished", "failed"):
             return job
@@ -197,28 +201,29 @@ def ended(client: Any, number: str, what: str) -> Any:
             last_state, last_change = state, time.monotonic()
         elif time.monotonic() - last_change > STANDSTILL:
             raise StepError(
-                f"CVAT has made no progress for {STANDSTILL / 60:g} minutes, to {what} ({status}); are its workers "
-                "running? Run the same command again later"
+                f"CVAT has made no progress for {STANDSTILL / 60:g} minutes, to {purpose} ({status}); are its "
+                "workers running? Run the same command again later"
             )
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def job_of(response: Any) -> str:
-    """Return the number of the background job that an answer names."""
+def request_id_of(response: Any) -> str:
+    """Return the `rq_id` of the background job that an answer names."""
     content = json.loads(response.data)
     if not isinstance(content, dict) or not isinstance(content.get("rq_id"), str):
         raise CvatSdkException("an answer lacks rq_id")
     return str(content["rq_id"])
 
 
-def _limit(client: Any) -> None:
+def _set_limits(client: Any) -> None:
+    """Give all requests limits of time, and follow no redirects."""
     rest_client = client.api_client.rest_client
     send = rest_client.request
 
-    def request(*given: Any, **options: Any) -> Any:
+    def request(*arguments: Any, **options: Any) -> Any:
         options["_request_timeout"] = options.get("_request_timeout") or (CONNECT, ANSWER)
-        return send(*given, **options)
+        return send(*arguments, **options)
 
     rest_client.request = request
     # A password that is sent on goes to a server that nobody named.

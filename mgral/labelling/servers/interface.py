@@ -46,7 +46,7 @@ class Pushed:
     """The server's own number of its project."""
     sent: int
     """Pictures that were sent."""
-    there: int
+    already_there: int
     """Pictures of the share that were there already."""
     lines: tuple[str, ...]
     """What a person should know besides: where to find it, what was odd."""
@@ -62,7 +62,7 @@ class Pulled:
     """What is known of pictures without boxes in them, see `read_labels`."""
     lines: tuple[str, ...]
     """What a person should know, such as tasks that were left out."""
-    there: frozenset[tuple[int, int]] | None = None
+    pictures: frozenset[tuple[int, int]] | None = None
     """Round and number of each picture that the server has; None where it cannot tell."""
 
 

@@ -64,7 +64,7 @@ class LabelStudio:
         with _explained(url):
             rest = Rest(url, Token("Token", value))
             if value.count(".") == 2:  # a personal access token, which buys others that are valid for minutes
-                rest = _renewed(url, value)
+                rest = _with_renewed_tokens(url, value)
             try:
                 version = rest.get("/api/version")
             except RefusedError as refused:
@@ -79,14 +79,14 @@ class LabelStudio:
         """Send what the server has not yet, see `Server.push`."""
         tasks, lines = read_tasks(share)
         with _explained(self._rest.url):
-            number = known or self._found(share) or self._made(share)
+            number = known or self._find_project(share) or self._make_project(share)
             project = self._project(number, share.project)
-            lines += self._fit(project, share.project)
-            key_counts = Counter(map(key_of, self._data(number, share.project).values()))
+            lines += self._fit_interface(project, share.project)
+            key_counts = Counter(map(key_of, self._task_data(number, share.project).values()))
             unsent = [task for task in tasks if key_of(task["data"]) not in key_counts]
             wanted = [task for task in unsent if share.wants(task["data"]["mgral_id"])]
             if wanted:
-                lines += self._place(number, share, wanted, pictures)
+                lines += self._place_pictures(number, share, wanted, pictures)
                 self._send(number, share.project, wanted)
         if left_out := len(unsent) - len(wanted):
             lines.append(
@@ -121,7 +121,7 @@ class LabelStudio:
             pictures = frozenset((key.round, key.image) for key in (key_of(task["data"]) for task in own_tasks))
             return Pulled((file,), "unknown", tuple(lines), pictures)
 
-    def _found(self, share: Share) -> str | None:
+    def _find_project(self, share: Share) -> str | None:
         """Return the number of the server's project that contains a share, by the mark in its description."""
         mark, numbers, page = _mark(share), [], 1
         while True:
@@ -137,7 +137,7 @@ class LabelStudio:
             raise InputError(f"several projects say that they are {mark}: {where}; take that out of all but one")
         return numbers[0] if numbers else None
 
-    def _made(self, share: Share) -> str:
+    def _make_project(self, share: Share) -> str:
         title = f"{share.title} {share.person}".strip()[:50]
         values = {
             "title": title if len(title) > 2 else f"project {title}",
@@ -147,7 +147,7 @@ class LabelStudio:
             "show_collab_predictions": True,
             "model_version": MODEL,
         }
-        return str(self._rest.make("/api/projects", values, lambda: self._found(share)))
+        return str(self._rest.make("/api/projects", values, lambda: self._find_project(share)))
 
     def _project(self, number: str, project: Project) -> _Json:
         """Return the settings of a project; raises InputError where it is gone, or another's."""
@@ -158,7 +158,9 @@ class LabelStudio:
                 raise
             settings = {}
         # Where the server began again, another project may have the number.
-        if f"mgral:{project.id}" in (settings.get("description") or "") or (settings and self._data(number, project)):
+        if f"mgral:{project.id}" in (settings.get("description") or "") or (
+            settings and self._task_data(number, project)
+        ):
             return settings
         raise InputError(
             f"{self._rest.url}/projects/{number}, which this project was pushed to, is not there any more, or is not "
@@ -166,38 +168,40 @@ class LabelStudio:
             f"{program()} project push --anew"
         )
 
-    def _fit(self, found: _Json, project: Project) -> list[str]:
+    def _fit_interface(self, settings: _Json, project: Project) -> list[str]:
         """Add missing classes to a labelling interface, and return what a person should know of the settings."""
-        number, url = found["id"], f"{self._rest.url}/projects/{found['id']}/settings"
-        config, lines = fitted_interface(found["label_config"], project, f"{url}/labeling")
+        number, url = settings["id"], f"{self._rest.url}/projects/{settings['id']}/settings"
+        config, lines = fitted_interface(settings["label_config"], project, f"{url}/labeling")
         if config is not None:
             self._rest.patch(f"/api/projects/{number}", {"label_config": config})
-        if found["sampling"] != ORDER:
+        if settings["sampling"] != ORDER:
             lines.append(
-                f"its task order is {found['sampling']}, not {ORDER}, so the most useful do not come first ({url})"
+                f"its task order is {settings['sampling']}, not {ORDER}, so the most useful do not come first ({url})"
             )
-        if not found["show_collab_predictions"] or found["model_version"] != MODEL:
+        if not settings["show_collab_predictions"] or settings["model_version"] != MODEL:
             lines.append(f"it shows no proposed boxes; to see them, choose the predictions {MODEL!r} ({url})")
         return lines
 
-    def _data(self, number: str, project: Project) -> dict[int, _Json]:
+    def _task_data(self, number: str, project: Project) -> dict[int, _Json]:
         """Return the data of the tasks that are of a project, by the server's numbers."""
         tasks = self._tasks(number, KNOWN_AT_ONCE, {"include": "id,data"})
         return {task_number: task["data"] for task_number, task in tasks.items() if _is_ours(task["data"], project)}
 
-    def _tasks(self, number: str, size: int, more: Mapping[str, str], title: str = "") -> dict[int, _Json]:
+    def _tasks(self, number: str, size: int, params: Mapping[str, str], title: str = "") -> dict[int, _Json]:
         """Return all tasks of a project by their numbers, ascending; with a title, show how many are read."""
-        params = {**more, "project": number, "resolve_uri": "false", "page_size": str(size)}
+        params = {**params, "project": number, "resolve_uri": "false", "page_size": str(size)}
         for _ in range(TRIES):
             first = self._rest.get("/api/tasks", params)
-            entries = self._pages(params, first)
-            total = int(first["total"])
-            tasks = {task["id"]: task for task in (tracked(entries, title, total, "task") if title else entries)}
+            total, unsorted_tasks = int(first["total"]), self._tasks_of_pages(params, first)
+            tasks = {
+                task["id"]: task
+                for task in (tracked(unsorted_tasks, title, total, "task") if title else unsorted_tasks)
+            }
             if len(tasks) == total:
                 return dict(sorted(tasks.items()))
         raise StepError(f"{self._rest.url}/projects/{number} changes all the time; run the same command later")
 
-    def _pages(self, params: Mapping[str, str], answer: _Json) -> Iterator[_Json]:
+    def _tasks_of_pages(self, params: Mapping[str, str], answer: _Json) -> Iterator[_Json]:
         """Yield the tasks of all pages, given the first; fewer where some are deleted meanwhile."""
         count, page = 0, 1
         while answer["tasks"]:
@@ -219,7 +223,7 @@ class LabelStudio:
         except (RefusedError, KeyError, TypeError):
             return {}
 
-    def _place(
+    def _place_pictures(
         self, number: str, share: Share, tasks: Sequence[dict[str, Any]], pictures: Pictures | None
     ) -> list[str]:
         """Put the addresses of the pictures into tasks, where the server has or reads them."""
@@ -235,7 +239,7 @@ class LabelStudio:
                     task["data"]["image"] = prefix + quote(files[task["data"]["mgral_id"]].name)
                 return []
             except RefusedError as refused:
-                reason = f"the server does not read the pictures from the disk ({refused.words})"
+                reason = f"the server does not read the pictures from the disk ({refused.reply})"
             if pictures == "serve":
                 raise InputError(
                     f"{self._rest.url}: {reason}; start it where {folder} is, with "
@@ -271,7 +275,7 @@ class LabelStudio:
                 except UnsureError as error:
                     late, reason = error.late, str(error)
             self._rest.wait(attempt, reason)
-            sent_keys = set(map(key_of, self._data(number, project).values()))
+            sent_keys = set(map(key_of, self._task_data(number, project).values()))
             chunk = [task for task in chunk if key_of(task["data"]) not in sent_keys]
             if not chunk:
                 return
@@ -281,7 +285,8 @@ class LabelStudio:
         )
 
 
-def _renewed(url: str, value: str) -> Rest:
+def _with_renewed_tokens(url: str, value: str) -> Rest:
+    """Return the server with tokens of minutes, which a personal access token buys again and again."""
     token_server = Rest(url, Token("Bearer", value))
 
     def renew() -> Token:
@@ -291,12 +296,14 @@ def _renewed(url: str, value: str) -> Rest:
 
 
 def _is_ours(data: object, project: Project) -> bool:
+    """Return whether a task's data says that it was sent from a project."""
     return (
         isinstance(data, dict) and data.get("mgral_project") == project.id and whole(data.get("mgral_id")) is not None
     )
 
 
 def _mark(share: Share) -> str:
+    """Return the word in a description by which a server's project is found."""
     return f"mgral:{share.project.id}" + (f":{share.person}" if share.person else "")
 
 
@@ -322,10 +329,10 @@ def _explained(url: str) -> Iterator[None]:
             ) from None
         if refused.status == 403:
             raise InputError(
-                f"{url}: the account of the token in {VARIABLE} may not do this ({refused.words}); ask "
+                f"{url}: the account of the token in {VARIABLE} may not do this ({refused.reply}); ask "
                 "somebody who administers it"
             ) from None
-        raise InputError(f"{url} answers {refused.status}: {refused.words}") from None
+        raise InputError(f"{url} answers {refused.status}: {refused.reply}") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{url} answers otherwise than Label Studio 1.23 does ({type(error).__name__}: {error}); use that version"

@@ -7,7 +7,7 @@ from mgral.labelling.exchange.label_studio_tasks import label_config
 from mgral.labelling.state import Project
 
 
-def fitted_interface(given: str, project: Project, where: str) -> tuple[str | None, list[str]]:
+def fitted_interface(interface: str, project: Project, settings_url: str) -> tuple[str | None, list[str]]:
     """Return a labelling interface with all classes of a project, and what a person should know of it.
 
     What else people made of it stays. Former classes stay too, as labels may have them: the server would take them
@@ -15,10 +15,10 @@ def fitted_interface(given: str, project: Project, where: str) -> tuple[str | No
 
     Parameters
     ----------
-    given
+    interface
         What the server has, XML.
-    where
-        Where a person can change it.
+    settings_url
+        Of the page where a person can change it.
 
     Returns
     -------
@@ -32,16 +32,16 @@ def fitted_interface(given: str, project: Project, where: str) -> tuple[str | No
     names = list(project.classes.values())
     try:
         parser = ElementTree.XMLParser(target=ElementTree.TreeBuilder(insert_comments=True))
-        view = ElementTree.fromstring(given, parser)
+        view = ElementTree.fromstring(interface, parser)
     except ElementTree.ParseError:
         view = ElementTree.Element("View")
     picture = next((element for element in view.iter("Image") if element.get("value") == "$image"), None)
     boxes = next((element for element in view.iter("RectangleLabels") if element.get("name") == "label"), None)
     if picture is None or picture.get("name") != "image" or boxes is None or boxes.get("toName") != "image":
         raise InputError(
-            f"{where}: the labelling interface was changed, and does not fit the tasks any more: it needs an Image "
-            'with the name "image" and the value "$image", and RectangleLabels with the name "label" for it; put '
-            f"them back, or replace it by:\n{label_config(names)}"
+            f"{settings_url}: the labelling interface was changed, and does not fit the tasks any more: it needs an "
+            'Image with the name "image" and the value "$image", and RectangleLabels with the name "label" for it; '
+            f"put them back, or replace it by:\n{label_config(names)}"
         )
     labels = {label.get("alias") or label.get("value") or "" for label in boxes.iter("Label")}
     former = sorted(labels & project.named.keys() - set(names))
@@ -50,12 +50,12 @@ def fitted_interface(given: str, project: Project, where: str) -> tuple[str | No
     if former:
         lines.append(
             f"the labelling interface still has former classes ({', '.join(former)}): take them out when no label "
-            f"has them any more ({where})"
+            f"has them any more ({settings_url})"
         )
     if foreign:
         lines.append(
             f"the labelling interface has classes that the project has not ({', '.join(foreign)}): add them "
-            f"({program()} project classes add NAME, NAME being each), or take them out ({where})"
+            f"({program()} project classes add NAME, NAME being each), or take them out ({settings_url})"
         )
     missing = set(names) - labels
     if not missing:

@@ -14,7 +14,7 @@ from mgral.labelling.exchange.label_studio_tasks import LOCAL_FILES
 from mgral.labelling.names import UPLOADED
 from mgral.labelling.servers.rest import TRIES, RefusedError, Rest, UnsureError
 
-FILES, BYTES = 20, 32 * 2**20
+MOST_FILES, MOST_BYTES = 20, 32 * 2**20
 """Pictures, and bytes of them, in a request at most; a picture by itself may be larger."""
 KEPT_NAME = re.compile(r"[-\w.]{1,60}")
 """Names that Label Studio does not change: Django takes other characters out, and cuts long ones."""
@@ -29,7 +29,7 @@ class Picture(NamedTuple):
     """Its file."""
 
 
-def serve(rest: Rest, number: str, title: str, folder: Path, first: str) -> str:
+def serve(rest: Rest, number: str, title: str, folder: Path, picture_name: str) -> str:
     """Let the server read pictures from the disk, and return how their addresses begin.
 
     The server must run where the folder is, with a document root above it; where that is, is tried out.
@@ -38,7 +38,7 @@ def serve(rest: Rest, number: str, title: str, folder: Path, first: str) -> str:
     ----------
     number
         Of the server's project.
-    first
+    picture_name
         Name of a picture in the folder, whose bytes are compared.
 
     Raises
@@ -46,7 +46,7 @@ def serve(rest: Rest, number: str, title: str, folder: Path, first: str) -> str:
     RefusedError
         Where it does not, with its reason.
     """
-    content, reason = (folder / first).read_bytes(), ""
+    content, reason = (folder / picture_name).read_bytes(), ""
     for path in dict.fromkeys([folder.absolute(), folder.resolve()]):
         new_storage, old_storage = None, _storage(rest, number, path)
         if old_storage is None:
@@ -58,26 +58,26 @@ def serve(rest: Rest, number: str, title: str, folder: Path, first: str) -> str:
                     partial(_storage, rest, number, path),
                 )
             except RefusedError as refused:
-                reason = refused.words
+                reason = refused.reply
                 continue
         for root in path.parents:
             prefix = f"{LOCAL_FILES}{quote(path.relative_to(root).as_posix())}/"
             try:
-                if rest.content(prefix + quote(first)) == content:
+                if rest.content(prefix + quote(picture_name)) == content:
                     return prefix
             except RefusedError as refused:
                 if refused.status != 404:
-                    reason = refused.words
+                    reason = refused.reply
         if new_storage is not None:
             rest.delete(f"/api/storages/localfiles/{new_storage}")
     raise RefusedError(400, reason or "it has no such pictures, or others, under this path")
 
 
-def _storage(rest: Rest, number: str, place: Path) -> int | None:
+def _storage(rest: Rest, number: str, path: Path) -> int | None:
     """Return the number of the storage by which a project may be served the pictures of a folder."""
     storages = rest.get("/api/storages/localfiles", {"project": number})
     return next(
-        (storage["id"] for storage in storages if storage["path"] == str(place) and storage["use_blob_urls"]), None
+        (storage["id"] for storage in storages if storage["path"] == str(path) and storage["use_blob_urls"]), None
     )
 
 
@@ -105,7 +105,7 @@ def upload(rest: Rest, number: str, identity: str, pictures: Sequence[Picture]) 
     sizes = {picture.image: picture.path.stat().st_size for picture in pictures}
     failures, most = 0, -1
     while True:
-        addresses = _uploaded(rest, number)
+        addresses = _uploaded_addresses(rest, number)
         uploaded = {
             image: addresses[names[image], sizes[image]]
             for image in names
@@ -132,12 +132,12 @@ def _upload_chunk(rest: Rest, number: str, chunk: Sequence[Picture], names: Mapp
         rest.post(f"/api/projects/{number}/import", {"commit_to_project": "false"}, files=files)
     except RefusedError as error:
         raise InputError(
-            f"{rest.url} does not take the pictures {chunk[0].path.name} to {chunk[-1].path.name} ({error.words}); "
+            f"{rest.url} does not take the pictures {chunk[0].path.name} to {chunk[-1].path.name} ({error.reply}); "
             "let it read them from the disk (--pictures serve)"
         ) from None
 
 
-def _uploaded(rest: Rest, number: str) -> dict[tuple[str, int], str]:
+def _uploaded_addresses(rest: Rest, number: str) -> dict[tuple[str, int], str]:
     """Return the addresses of what was uploaded to a project, by name as it was sent and size in bytes."""
     files = rest.get(f"/api/projects/{number}/file-uploads", {"all": "true", "ids": json.dumps([])})
     return {
@@ -147,10 +147,11 @@ def _uploaded(rest: Rest, number: str) -> dict[tuple[str, int], str]:
 
 
 def _chunks(pictures: Iterator[Picture], sizes: Mapping[int, int]) -> Iterator[list[Picture]]:
+    """Yield the pictures of each request, given the sizes of all in bytes by their numbers."""
     chunk: list[Picture] = []
     total = 0
     for picture in pictures:
-        if chunk and (len(chunk) == FILES or total + sizes[picture.image] > BYTES):
+        if chunk and (len(chunk) == MOST_FILES or total + sizes[picture.image] > MOST_BYTES):
             yield chunk
             chunk, total = [], 0
         chunk.append(picture)

@@ -51,17 +51,17 @@ def pull(
             f"nothing was pushed from here; push first ({program()} project push), or: {program()} project {IMPORT}"
         )
     if url is not None:
-        urls, url = {place.url for place in project.pushed}, checked_url(url)
+        urls, url = {target.url for target in project.pushed}, checked_url(url)
         if url not in urls:
             raise InputError(f"nothing was pushed to {url}, but to {', '.join(sorted(urls))}")
-        project.pushed = {place: on_server for place, on_server in project.pushed.items() if place.url == url}
+        project.pushed = {target: on_server for target, on_server in project.pushed.items() if target.url == url}
     lines: list[str] = []
     results: list[Pulled] = []
     # People may share a project there.
-    servers = dict.fromkeys((place.tool, place.url, on_server.id) for place, on_server in project.pushed.items())
+    servers = dict.fromkeys((target.tool, target.url, on_server.id) for target, on_server in project.pushed.items())
     for tool_name, server_url, number in servers:
         tool = next(known_tool for known_tool in get_args(Tool) if known_tool == tool_name)
-        output = folder / PULLED / _name(tool, server_url, number)
+        output = folder / PULLED / _folder_name(tool, server_url, number)
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -70,7 +70,7 @@ def pull(
             ) from None
         results.append(connect(tool, server_url).pull(number, project, output))
         lines += results[-1].lines
-    lines += _nowhere(project, results) if url is None else []
+    lines += _missing_pictures(project, results) if url is None else []
     findings = Findings()
     empty_values = sorted({result.empty for result in results})
     for empty in empty_values:
@@ -91,13 +91,13 @@ def pull(
     return lines, findings
 
 
-def _nowhere(project: Project, found: Sequence[Pulled]) -> list[str]:
+def _missing_pictures(project: Project, results: Sequence[Pulled]) -> list[str]:
     """Return lines on pictures of pushed rounds that no server has, and that nobody has labelled yet."""
     pictures = frozenset[tuple[int, int]]()
-    for result in found:
-        if result.there is None:
+    for result in results:
+        if result.pictures is None:
             return []
-        pictures |= result.there
+        pictures |= result.pictures
     lines = []
     for number in sorted(frozenset[int]().union(*(on_server.rounds for on_server in project.pushed.values())) - {0}):
         gone = [
@@ -115,7 +115,7 @@ def _nowhere(project: Project, found: Sequence[Pulled]) -> list[str]:
     return lines
 
 
-def _name(tool: Tool, url: str, number: str) -> str:
+def _folder_name(tool: Tool, url: str, number: str) -> str:
     """Return the name of the folder for what a server has, which no other place has."""
     parts = urlsplit(url)
     address = f"{parts.netloc}{parts.path}".replace(":", "-").replace("/", "-")

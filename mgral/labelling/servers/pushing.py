@@ -11,7 +11,7 @@ from mgral.labelling.ledger import writing
 from mgral.labelling.opening import round_folder
 from mgral.labelling.servers.interface import Pictures, Server, Share, Tool
 from mgral.labelling.settings import load_project_settings
-from mgral.labelling.state import Place, Project, load_project
+from mgral.labelling.state import Project, PushTarget, load_project
 
 Connect = Callable[[Tool, str], Server]
 """Gives the server of a tool at a URL."""
@@ -77,13 +77,13 @@ def push(
         server = connect(tool, url)
         lines: list[str] = []
         for share in shares:
-            place = Place(tool, url, share.person)
-            on_server = project.pushed.get(place)
+            target = PushTarget(tool, url, share.person)
+            on_server = project.pushed.get(target)
             pushed = server.push(share, on_server.id if on_server and not anew else None, pictures)
             if on_server is None or on_server.id != pushed.id or share.round not in on_server.rounds:
-                writer.add("pushed", [{**vars(place), "id": pushed.id, "round": share.round}])
+                writer.add("pushed", [{**vars(target), "id": pushed.id, "round": share.round}])
             batch = f"round {share.round}" if share.round else str(share.folder)
-            present = f", {number_of(pushed.there, 'was', 'were')} there" if pushed.there else ""
+            present = f", {number_of(pushed.already_there, 'was', 'were')} there" if pushed.already_there else ""
             lines.append(
                 f"{batch}{share.person and f', {share.person}'}: {number_of(pushed.sent, 'picture')} sent{present}"
             )
@@ -95,9 +95,9 @@ def _server_of(project: Project, tool: Tool | None, url: str | None) -> tuple[To
     """Return the tool and the URL to push to: those given, or else where was pushed last."""
     if url is not None:
         url = checked_url(url)
-    for place in reversed(project.pushed):
-        if (tool or place.tool) == place.tool and (url or place.url) == place.url:
-            return next(known_tool for known_tool in get_args(Tool) if known_tool == place.tool), place.url
+    for target in reversed(project.pushed):
+        if (tool or target.tool) == target.tool and (url or target.url) == target.url:
+            return next(known_tool for known_tool in get_args(Tool) if known_tool == target.tool), target.url
     if tool is None or url is None:
         raise InputError("nothing was pushed from here yet; say where to: --to label-studio --url http://HOST:PORT")
     return tool, url
@@ -130,6 +130,7 @@ def checked_url(url: str) -> str:
 def _shares(
     folder: Path, title: str, project: Project, number: int | None, output: Path | None, person: int | None
 ) -> list[Share]:
+    """Return the shares to push: of an output of `again`, or of a round those of all people or of one; see `push`."""
     if output is not None:
         if number is not None or person is not None:
             raise InputError(f"give --round and --person for a round, or a folder of `{program()} project again`")
@@ -169,6 +170,6 @@ def _check_tasks(share: Share, tool: Tool) -> None:
             )
 
 
-def tool_of(words: str) -> Tool:
+def tool_of(name: str) -> Tool:
     """Return a tool by its name on the command line, such as label-studio."""
-    return next(known_tool for known_tool in get_args(Tool) if known_tool == words.replace("-", "_"))
+    return next(known_tool for known_tool in get_args(Tool) if known_tool == name.replace("-", "_"))

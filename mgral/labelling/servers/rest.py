@@ -34,10 +34,10 @@ class UnsureError(Exception):
 class RefusedError(Exception):
     """The server's answer to a request that it does not take."""
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(f"{status}: {words}")
+    def __init__(self, status: int, reply: str) -> None:
+        super().__init__(f"{status}: {reply}")
         self.status = status
-        self.words = words
+        self.reply = reply
         """What it said, without the token."""
 
 
@@ -78,19 +78,19 @@ class Rest:
         StepError
             Where it does not answer, though asked several times.
         """
-        return self._json(self._repeated("GET", path, params=params))
+        return self._json_of(self._send_repeatedly("GET", path, params=params))
 
     def content(self, path: str) -> bytes:
         """Return the bytes at a path; raises as `get` does."""
-        return self._repeated("GET", path).content
+        return self._send_repeatedly("GET", path).content
 
     def patch(self, path: str, values: Mapping[str, Any]) -> Any:
         """Change something by a request that may be repeated; raises as `get` does."""
-        return self._json(self._repeated("PATCH", path, json=values))
+        return self._json_of(self._send_repeatedly("PATCH", path, json=values))
 
     def delete(self, path: str) -> None:
         """Take something away; raises as `get` does."""
-        self._repeated("DELETE", path)
+        self._send_repeatedly("DELETE", path)
 
     def post(self, path: str, params: Mapping[str, Any] | None = None, **body: Any) -> Any:
         """Make something new, once.
@@ -107,7 +107,7 @@ class Rest:
         UnsureError
             Where it may be made or not: ask what is there.
         """
-        return self._json(self._once("POST", path, params=params, **body))
+        return self._json_of(self._send_once("POST", path, params=params, **body))
 
     def make(self, path: str, values: Mapping[str, Any], find: Callable[[], Any]) -> Any:
         """Make something new, once, and return its number, also where the connection breaks meanwhile.
@@ -134,7 +134,7 @@ class Rest:
 
     def exchange(self, path: str, values: Mapping[str, Any]) -> Any:
         """Return the answer to a POST that may be sent twice; raises as `get` does."""
-        return self._json(self._repeated("POST", path, json=values))
+        return self._json_of(self._send_repeatedly("POST", path, json=values))
 
     def wait(self, failures: int, reason: str) -> None:
         """Wait before a further attempt, the longer the more failed before, and report why."""
@@ -142,21 +142,23 @@ class Rest:
         print(f"{self.url}: {reason}; tried again in {seconds:g} s", file=sys.stderr, flush=True)
         time.sleep(seconds)
 
-    def _repeated(self, method: str, path: str, **more: Any) -> requests.Response:
+    def _send_repeatedly(self, method: str, path: str, **request: Any) -> requests.Response:
+        """Return the answer to a request that is sent until there is one, `TRIES` times at most."""
         for attempt in range(TRIES):
             try:
-                return self._once(method, path, **more)
+                return self._send_once(method, path, **request)
             except UnsureError as error:
                 reason = str(error)
             if attempt < TRIES - 1:
                 self.wait(attempt, reason)
         raise StepError(f"{self.url}: {reason}, {TRIES} times; see to the server, and run the same command again")
 
-    def _once(self, method: str, path: str, **more: Any) -> requests.Response:
-        response = self._sent(method, path, **more)
+    def _send_once(self, method: str, path: str, **request: Any) -> requests.Response:
+        """Return the answer to a request that is not repeated, but where the token has to be renewed."""
+        response = self._send(method, path, **request)
         if response.status_code == requests.codes.unauthorized and self._renew is not None:
             self._token = self._renew()  # it is valid for minutes only
-            response = self._sent(method, path, **more)
+            response = self._send(method, path, **request)
         if response.status_code in PASSING:
             raise UnsureError(f"the server answers {response.status_code} ({response.reason})")
         if response.is_redirect:
@@ -165,13 +167,13 @@ class Rest:
                 "as --url"
             )
         if not response.ok:
-            raise RefusedError(response.status_code, self._token.hidden_in(_words(response))[:LONGEST])
+            raise RefusedError(response.status_code, self._token.hidden_in(_reply_of(response))[:LONGEST])
         return response
 
-    def _sent(self, method: str, path: str, **more: Any) -> requests.Response:
+    def _send(self, method: str, path: str, **request: Any) -> requests.Response:
         try:
             return self._session.request(
-                method, self.url + path, auth=self._token, timeout=TIMEOUT, allow_redirects=False, **more
+                method, self.url + path, auth=self._token, timeout=TIMEOUT, allow_redirects=False, **request
             )
         except requests.exceptions.SSLError:
             raise InputError(f"{self.url} has no certificate that this machine trusts; see to that first") from None
@@ -182,14 +184,14 @@ class Rest:
         except requests.RequestException as error:
             raise InputError(f"{self.url}: {type(error).__name__}; correct --url") from None
 
-    def _json(self, response: requests.Response) -> Any:
+    def _json_of(self, response: requests.Response) -> Any:
         try:
             return response.json() if response.content else None
         except (ValueError, RecursionError):
             raise InputError(f"{self.url} answers with no JSON, so it is another server; correct --url") from None
 
 
-def _words(response: requests.Response) -> str:
+def _reply_of(response: requests.Response) -> str:
     """Return what a server says of a request that it does not take: its messages, where it sends JSON."""
     try:
         body = response.json()

@@ -114,14 +114,14 @@ def build_batch_agent(embeddings: Float32, hidden: int, generator: torch.Generat
     return agent
 
 
-def standardised(worth: Float64, left: Mask) -> Tensor:
+def standardise(maps: Float64, remaining: Mask) -> Tensor:
     """Standardise the mAP of a batch with each of n images added, float64 [..., n], to float32 [..., n].
 
-    Mean and standard deviation are those over the images that are left, a mask [..., n].
+    Mean and standard deviation are those over the remaining images, a mask [..., n].
     """
-    count = left.sum(axis=-1, keepdims=True)
-    centred = worth - (worth * left).sum(axis=-1, keepdims=True) / count
-    deviation = np.sqrt((centred**2 * left).sum(axis=-1, keepdims=True) / count)
+    count = remaining.sum(axis=-1, keepdims=True)
+    centred = maps - (maps * remaining).sum(axis=-1, keepdims=True) / count
+    deviation = np.sqrt((centred**2 * remaining).sum(axis=-1, keepdims=True) / count)
     scaled = centred / np.where(deviation > SMALLEST, deviation, np.inf)
     return torch.from_numpy(scaled.astype(np.float32))
 
@@ -171,7 +171,7 @@ def draw_batches(
     worth, picks, states = [reward.worth(totals)], [], []
     for step in range(size):
         with_each = reward.worth(totals[:, None] + amounts)
-        gains = standardised(with_each, ~taken.numpy())
+        gains = standardise(with_each, ~taken.numpy())
         states.append((gains, similarities, taken))
         scores = agent(encoded.hidden, gains, similarities).masked_fill(taken, float("-inf"))
         first_scores = scores[0] if step == 0 else first_scores
@@ -206,7 +206,7 @@ def choose_batch(
 
     def score(rows: Rows, tried: Rows) -> Float64:
         totals = reward.pool[rows].sum(axis=0, dtype=np.float64)
-        gains = standardised(reward.worth(totals + reward.pool[tried]), np.ones(len(tried), bool))
+        gains = standardise(reward.worth(totals + reward.pool[tried]), np.ones(len(tried), bool))
         similarities = torch.zeros(len(tried))
         if len(rows):
             similarities = (encoded.directions[tried] @ encoded.directions[rows].T).amax(dim=1)

@@ -19,7 +19,7 @@ from mgral.training.checkpoint import Checkpoint
 
 HORIZON = 64
 """Largest size of a batch in training. The agent can choose larger ones, as its inputs do not depend on the size."""
-CANDIDATES = 128
+LEAST_CANDIDATES = 128
 """Least number of pool images from which the batches of an episode are drawn; three times a batch if that is more."""
 LEARNT_STEPS = 0.5
 """Fraction of an episode's steps whose gradient is computed. All steps take more time and make no better agent."""
@@ -58,7 +58,7 @@ def train_batch_agent(
     for episode in run.episodes(checkpoint):
         run.optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - (episode - 1) / config.episodes)
         random_rewards = reward.lookup(uniform_batches(pool, size, count, run.random_rng))
-        candidates = run.order_rng.choice(pool, min(pool, max(CANDIDATES, 3 * size)), replace=False)
+        candidates = run.order_rng.choice(pool, min(pool, max(LEAST_CANDIDATES, 3 * size)), replace=False)
         encoded = agent.encode(vectors[candidates])
         uniform = torch.rand(size, count, len(candidates), generator=run.generator, dtype=torch.float64)
         drawn = draw_batches(agent, reward, candidates, encoded, uniform)

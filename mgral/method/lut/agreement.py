@@ -16,7 +16,7 @@ Float64 = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-class Compared(NamedTuple):
+class GainComparison(NamedTuple):
     """Gains of the variants of a table, in mAP, -1 to 1."""
 
     measured: Float64
@@ -25,7 +25,7 @@ class Compared(NamedTuple):
     """Gain that the other tables predict, float64 [K]."""
 
 
-def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Compared]:
+def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[GainComparison]:
     """Compare the gain of each variant over variant 0 with the gain that the tables of the other splits predict.
 
     The variants of other splits were measured on other reward images, so they cannot predict the noise of these
@@ -47,11 +47,11 @@ def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Com
     for table in loaded:
         other_tables = [other for other in loaded if other is not table]
         predicted = np.mean([other.lookup_subsets(table) - other.baseline_map for other in other_tables], axis=0)
-        comparisons.append(Compared(table.maps - table.baseline_map, predicted))
+        comparisons.append(GainComparison(table.maps - table.baseline_map, predicted))
     return comparisons
 
 
-def predict_by_counts(tables: Sequence[Path], config: RewardConfig) -> list[Compared]:
+def predict_by_counts(tables: Sequence[Path], config: RewardConfig) -> list[GainComparison]:
     """Compare the gains with a regression whose only feature is the square root of a class's objects.
 
     Parameters and result are those of `predict_each_other`.
@@ -60,8 +60,9 @@ def predict_by_counts(tables: Sequence[Path], config: RewardConfig) -> list[Comp
     return _by_regression([as_sample({**table, "features": table["roots"][..., None]}) for table in arrays])
 
 
-def _by_regression(samples: Sequence[Sample]) -> list[Compared]:
+def _by_regression(samples: Sequence[Sample]) -> list[GainComparison]:
+    """Compare the gains of each table with those that a regression on the other tables predicts."""
     predictions = predict_left_out(samples)
     ends = np.cumsum([len(sample.values) for sample in samples])[:-1]
     by_table = zip(np.split(predictions.measured, ends), np.split(predictions.learned, ends), strict=True)
-    return [Compared(measured, predicted) for measured, predicted in by_table]
+    return [GainComparison(measured, predicted) for measured, predicted in by_table]

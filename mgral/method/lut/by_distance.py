@@ -50,9 +50,9 @@ class ByDistance:
 
     def __call__(self, batches: Float32) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches of embeddings or counts, float32 [S, B, D]."""
-        return self.worth(self.describe(batches), self.values)
+        return self.worth(self.distances(batches), self.values)
 
-    def describe(self, batches: Float32) -> Float64:
+    def distances(self, batches: Float32) -> Float64:
         """Return the distances to the subsets, float64 [S, K, G], of batches of embeddings or counts, [S, B, D]."""
         return self.distance(batches)
 
@@ -67,7 +67,7 @@ class ByDistance:
         """
         kind = self.distance.kind
         if kind == "exact" or device == "cpu":
-            return lambda rows: self.describe(pool[rows])
+            return lambda rows: self.distances(pool[rows])
         # Imported here, because the import of torch takes seconds, and the step `table` does not need it.
         from mgral.method.lut.torch_distance import PoolSlicedDistance
 

@@ -22,7 +22,7 @@ FEATURES = ("images", "crowding", "variety")
 
 The last two are the same for all classes. The prior of the regression uses the first alone.
 """
-KINDS = 32
+CLUSTERS = 32
 """Number of k-means clusters of the images' embeddings, by which variety is measured."""
 
 
@@ -40,9 +40,9 @@ class Composition:
     @classmethod
     def of(cls, embeddings: Embeddings) -> "Composition":
         """Return the amounts of all images, given their embeddings and predicted object counts."""
-        kinds = cluster(embeddings.components, KINDS, seed=0, starts=4)
-        ones = np.ones((len(kinds), 1), np.float32)
-        membership = np.eye(kinds.max() + 1, dtype=np.float32)[kinds]
+        clusters = cluster(embeddings.components, CLUSTERS, seed=0, starts=4)
+        ones = np.ones((len(clusters), 1), np.float32)
+        membership = np.eye(clusters.max() + 1, dtype=np.float32)[clusters]
         amounts = np.concatenate([ones, embeddings.presence, embeddings.counts, membership], axis=1)
         return cls(embeddings.image_ids, amounts, embeddings.counts.shape[1])
 
@@ -78,8 +78,10 @@ class Composition:
             variety  = log(sum over k of sqrt(n_k / n)), 0 if all images are in one cluster
         """
         count = np.maximum(totals[..., :1], 1)
-        images, objects, kinds = np.split(totals[..., 1:], [self.classes, 2 * self.classes], axis=-1)
+        images, objects, cluster_sizes = np.split(totals[..., 1:], [self.classes, 2 * self.classes], axis=-1)
         crowding = np.log1p(objects.sum(axis=-1, keepdims=True) / count)
-        variety = np.log(np.maximum(np.sqrt(np.maximum(kinds, 0)).sum(axis=-1, keepdims=True) / np.sqrt(count), 1))
+        variety = np.log(
+            np.maximum(np.sqrt(np.maximum(cluster_sizes, 0)).sum(axis=-1, keepdims=True) / np.sqrt(count), 1)
+        )
         shared_features = (np.broadcast_to(feature, images.shape) for feature in (crowding, variety))
         return np.stack([np.log1p(images), *shared_features], axis=-1)

@@ -21,7 +21,7 @@ BY_CHANCE = (
 )
 BY_PRIOR = "so only the number of images of each class counts"
 """How batches are compared without tables, or if the regression is not better than chance."""
-LOOKED_UP_VALUES = 1 << 24
+LOOKED_UP_AMOUNTS = 1 << 24
 """Number of values in the amounts of the images that are looked up at a time: 64 MB in float32."""
 
 
@@ -45,7 +45,7 @@ class LearnedReward:
 
     def lookup(self, batches: Rows) -> Float64:
         """Return the expected mAP, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
-        step = max(1, LOOKED_UP_VALUES // (batches.shape[1] * self.pool.shape[1]))
+        step = max(1, LOOKED_UP_AMOUNTS // (batches.shape[1] * self.pool.shape[1]))
         parts = [batches[start : start + step] for start in range(0, len(batches), step)]
         return np.concatenate([self.worth(self.pool[part].sum(axis=1, dtype=np.float64)) for part in parts])
 
@@ -55,9 +55,10 @@ class LearnedReward:
 
     def worth(self, amounts: Float64) -> Float64:
         """Return the expected mAP, float64 [...], of batches with the given total amounts, float64 [..., J]."""
-        return self.baseline_map + self._of(self.labelled + amounts) - self._of(self.labelled)
+        return self.baseline_map + self._mean_gain(self.labelled + amounts) - self._mean_gain(self.labelled)
 
-    def _of(self, totals: Float64) -> Float64:
+    def _mean_gain(self, totals: Float64) -> Float64:
+        """Return the weighted features, averaged over the classes, float64 [...], given totals [..., J]."""
         gain: Float64 = np.einsum("...cf,cf->...", self.composition.features(totals), self.weights)
         return gain / len(self.weights)
 
@@ -72,23 +73,23 @@ class LearnedTables:
     composition: Composition
     embeddings: Embeddings
     """Embeddings of all training images; the labelled images were used to predict their object counts."""
-    missing: str = ""
+    reason: str = ""
     """Why there is no table, if there is none."""
 
     @property
     def note(self) -> str | None:
         """How batches are compared, if that is not by the tables."""
-        if self.missing:
-            return f"no lookup table could be made ({self.missing}), {BY_PRIOR}"
+        if self.reason:
+            return f"no lookup table could be made ({self.reason}), {BY_PRIOR}"
         return None if self.regression.valid else f"{BY_CHANCE}, {BY_PRIOR}"
 
     @classmethod
     def of(
-        cls, tables: Sequence[Mapping[str, npt.NDArray[Any]]], embeddings: Embeddings, missing: str = ""
+        cls, tables: Sequence[Mapping[str, npt.NDArray[Any]]], embeddings: Embeddings, reason: str = ""
     ) -> "LearnedTables":
         """Learn the regression from the arrays of the tables, with features computed anew from these embeddings.
 
-        Without a table the prior of the regression is used; `missing` says why there is none.
+        Without a table the prior of the regression is used; `reason` says why there is none.
         """
         composition = Composition.of(embeddings)
         samples = [as_sample({**table, **training_features(table, composition)}) for table in tables]
@@ -97,7 +98,7 @@ class LearnedTables:
         # The prior only ranks batches. It predicts no mAP, so it counts as 0 here.
         weights = regression.weights * regression.valid
         expected = [_expected(sample, labelled_features, len(embeddings.counted), weights) for sample in samples]
-        return cls(regression, float(np.mean(expected)) if expected else 0.0, composition, embeddings, missing)
+        return cls(regression, float(np.mean(expected)) if expected else 0.0, composition, embeddings, reason)
 
     def reward(self, batches: npt.ArrayLike) -> Float64:
         """Return the reward, float64 [S], of batches of image ids, int64 [S, B].

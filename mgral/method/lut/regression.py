@@ -34,7 +34,8 @@ FOLDS = 6
 """Number of parts into which the variants are divided for cross-validation if there is only one table."""
 LEAST = 0.01
 """Smallest weight of the prior, in mAP for a unit of the first feature."""
-PERMUTATIONS = 199
+REGRESSION_PERMUTATIONS = 199
+"""Number of permutations in the test of a regression."""
 ERROR_RATE = 0.05
 """Probability that a permutation test is passed if the values do not depend on the subsets."""
 
@@ -106,7 +107,7 @@ def learn(samples: Sequence[Sample], classes: int, features: int) -> Regression:
     problem, rng = _Problem(samples), np.random.default_rng(0)
     best, correlation, predicted = problem.choose()
     shuffled_correlations = [problem.cross_validate(values)[0].max() for values in problem.shuffled(rng)]
-    p_value = (1 + sum(shuffled >= correlation for shuffled in shuffled_correlations)) / (1 + PERMUTATIONS)
+    p_value = (1 + sum(shuffled >= correlation for shuffled in shuffled_correlations)) / (1 + REGRESSION_PERMUTATIONS)
     weights = problem.fit(np.ones(len(problem.values), bool), problem.values)[best] / problem.unit
     measured = np.any([np.isfinite(sample.values).all(axis=0) for sample in samples], axis=0)
     if measured.any():
@@ -204,7 +205,7 @@ class _Problem:
 
     def shuffled(self, rng: np.random.Generator) -> Iterator[Float64]:
         """Yield the values, [K, C], shuffled among the variants of each table, once for each permutation."""
-        for _ in range(PERMUTATIONS):
+        for _ in range(REGRESSION_PERMUTATIONS):
             # Sorting by the table first, and then by random numbers, shuffles within the tables.
             yield self.values[np.lexsort((rng.random(len(self.tables)), self.tables))]
 
@@ -220,10 +221,11 @@ def _correlation(predicted: Float64, measured: Float64) -> Float64:
     return correlation
 
 
-def solve(squares: Float64, products: Float64, shared: float, own: float) -> Float64:
+def solve(squares: Float64, products: Float64, shared_penalty: float, class_penalty: float) -> Float64:
     """Return the weights w + d_c, [C, F], that minimise the penalised squared error.
 
-    The deviations are d_c = (A_c + own I)^-1 (b_c - A_c w). This leaves F equations for the shared weights w.
+    The deviations are d_c = (A_c + p I)^-1 (b_c - A_c w), with p the class penalty. This leaves F equations
+    for the shared weights w.
 
     Parameters
     ----------
@@ -231,12 +233,12 @@ def solve(squares: Float64, products: Float64, shared: float, own: float) -> Flo
         A_c = X^T X of the features of each class, [C, F, F].
     products
         b_c = X^T y of features and values of each class, [C, F].
-    shared, own
-        Penalties of w and of each d_c.
+    shared_penalty, class_penalty
+        Penalty of w, and penalty of each d_c.
     """
     eye = np.eye(squares.shape[-1])
-    inverse = np.linalg.inv(squares + own * eye)
-    left = (squares - squares @ inverse @ squares).sum(axis=0) + shared * eye
+    inverse = np.linalg.inv(squares + class_penalty * eye)
+    left = (squares - squares @ inverse @ squares).sum(axis=0) + shared_penalty * eye
     right = (products - np.einsum("cfg,cg->cf", squares @ inverse, products)).sum(axis=0)
     shared_weights: Float64 = np.linalg.solve(left, right)
     residuals = products - squares @ shared_weights

@@ -30,7 +30,7 @@ BY_VECTOR = (*COMMON, "embeddings", "projections", "sorted")
 """Those of a table with another distance."""
 LOOKED_UP_IMAGES = 1 << 18
 """Number of images in the batches that are looked up at a time, to bound memory: 268 MB for 256 dimensions."""
-LOOKED_UP_VALUES = 1 << 24
+LOOKED_UP_DISTANCES = 1 << 24
 """Number of distances of the batches that are looked up at a time, to bound memory: 134 MB."""
 
 
@@ -82,7 +82,7 @@ class RewardTable:
 
     def lookup(self, batches: ImageFeatures) -> Float64:
         """Return the looked-up mAP, 0 to 1, float64 [S], of S batches."""
-        return self.estimate(self._used(batches))
+        return self.estimate(self._vectors_or_counts(batches))
 
     def lookup_subsets(self, other: "RewardTable") -> Float64:
         """Return the looked-up mAP, 0 to 1, float64 [K], of the subsets of another table."""
@@ -90,13 +90,15 @@ class RewardTable:
 
     def over(self, pool: ImageFeatures, device: str = "cpu") -> "PoolReward":
         """Return the reward of batches of a pool of N images; the device computes sliced distances."""
-        describe = self.estimate.over(self._used(pool), device)
-        return PoolReward(self.baseline_map, describe, self.estimate.worth, self.estimate.values)
+        distances_of_rows = self.estimate.over(self._vectors_or_counts(pool), device)
+        return PoolReward(self.baseline_map, distances_of_rows, self.estimate.worth, self.estimate.values)
 
-    def _used(self, features: ImageFeatures) -> Float32:
+    def _vectors_or_counts(self, features: ImageFeatures) -> Float32:
+        """Return what distances are computed from: the embeddings, or the scaled counts of the table's classes."""
         return self._scaled(features.vectors if self.classes is None else features.counts)
 
     def _scaled(self, values: Float32) -> Float32:
+        """Return embeddings unchanged, and counts of all classes as scaled counts of the table's classes."""
         return values if self.scale is None else self.scale.apply(values)[..., self.classes]
 
 
@@ -106,24 +108,26 @@ class PoolReward:
 
     baseline_map: float
     """mAP of variant 0, 0 to 1."""
-    of_rows: Callable[[Rows], Float64]
+    distances_of_rows: Callable[[Rows], Float64]
     """Returns the distances to the subsets, float64 [S, K, G], of batches, rows int64 [S, B]."""
     worth: Callable[[Float64, Float64], Float64]
     """Estimates mAP, float64 [S], from these distances and the values of the variants, float64 [K, G]."""
     values: Float64
     """AP of each class, or mAP, of the variants, float64 [K, G]."""
 
-    def describe(self, batches: Rows) -> Float64:
+    def distances(self, batches: Rows) -> Float64:
         """Return the distances to the subsets, float64 [S, K, G], of batches, rows int64 [S, B]."""
         count, size = batches.shape
         step = max(1, LOOKED_UP_IMAGES // size)
-        return np.concatenate([self.of_rows(batches[start : start + step]) for start in range(0, count, step)])
+        return np.concatenate(
+            [self.distances_of_rows(batches[start : start + step]) for start in range(0, count, step)]
+        )
 
     def lookup(self, batches: Rows) -> Float64:
         """Return the looked-up mAP, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
-        step = max(1, LOOKED_UP_VALUES // self.values.size)
+        step = max(1, LOOKED_UP_DISTANCES // self.values.size)
         parts = [batches[start : start + step] for start in range(0, len(batches), step)]
-        return np.concatenate([self.worth(self.describe(part), self.values) for part in parts])
+        return np.concatenate([self.worth(self.distances(part), self.values) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def load_tables(paths: Sequence[Path], embeddings: Embeddings, config: Config) -
     InputError
         If a table cannot be used; the message names it.
     """
-    arrays = [_read_with(path, embeddings, config) for path in paths]
+    arrays = [_read_for_embeddings(path, embeddings, config) for path in paths]
     return as_tables(arrays, embeddings, config.embedding, config.reward)
 
 
@@ -208,7 +212,8 @@ def as_tables(
     return LookupTable(tuple(RewardTable.of(table, reward) for table in arrays), embeddings, embedding)
 
 
-def _read_with(path: Path, embeddings: Embeddings, config: Config) -> dict[str, npt.NDArray[Any]]:
+def _read_for_embeddings(path: Path, embeddings: Embeddings, config: Config) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays of a table, with the counts of its subsets from these embeddings."""
     arrays, by_class = read_table(path, config.reward), config.reward.distance == "by_class"
     features = embeddings.features_of(embeddings.image_ids[:1], config.embedding)
     table_size = arrays["counts" if by_class else "embeddings"].shape[-1]

@@ -71,9 +71,10 @@ def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[
     remaining = present.sum(axis=0)
     taken = np.zeros(count, dtype=bool)
 
-    def take_one(among: npt.NDArray[np.bool_]) -> bool:
+    def take_reward_image(mask: npt.NDArray[np.bool_]) -> bool:
+        """Take the first image of the order that the mask selects and the rest can spare; False if there is none."""
         spare = ~(present & (remaining < 2)).any(axis=1)
-        candidates = order[(among & spare & ~taken)[order]]
+        candidates = order[(mask & spare & ~taken)[order]]
         if len(candidates) == 0 or taken.sum() == count - 1:
             return False
         taken[candidates[0]] = True
@@ -82,9 +83,9 @@ def split_reward(labels: Sequence[Rows], fraction: float, order: Rows) -> tuple[
 
     for label in np.argsort(remaining, kind="stable"):
         if not present[taken, label].any():
-            take_one(present[:, label])
+            take_reward_image(present[:, label])
     every_image = np.ones(count, dtype=bool)
-    while taken.sum() < round(fraction * count) and take_one(every_image):
+    while taken.sum() < round(fraction * count) and take_reward_image(every_image):
         pass
     if not taken.any():
         taken[order[0]] = True
@@ -211,6 +212,7 @@ def _split_pool(labelled: Rows, pool: Rows, count: int, seed: int, cycle: int, s
 
 
 def _split_base(ids: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Draw the base images from these ids; return them and the rest, ascending."""
     if len(ids) < 2:
         raise SparseError(f"subsets need 2 labelled images beside those of the rewards, and there {_are(len(ids))}")
     shuffled = rng.permutation(ids)

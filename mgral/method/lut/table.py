@@ -94,20 +94,21 @@ def _read_variants(path: Path, plan: SubsetPlan) -> Iterator[Variant]:
         yield variant
 
 
-def _check_variant(path: Path, plan: SubsetPlan, one: Variant) -> None:
-    if not isinstance(one.variant, int) or not 0 <= one.variant < len(plan.subsets):
+def _check_variant(path: Path, plan: SubsetPlan, variant: Variant) -> None:
+    if not isinstance(variant.variant, int) or not 0 <= variant.variant < len(plan.subsets):
         raise InputError(
-            f"{path}: variant {one.variant} is not among 0..{len(plan.subsets) - 1} of the plan; leave the file out"
+            f"{path}: variant {variant.variant} is not among 0..{len(plan.subsets) - 1} of the plan; leave the file "
+            "out"
         )
-    if one.images != len(plan.subsets[one.variant]):
+    if variant.images != len(plan.subsets[variant.variant]):
         raise InputError(
-            f"{path}: trained on a subset of {one.images} images, but the plan gives variant {one.variant} "
-            f"{len(plan.subsets[one.variant])}; run the step `variant` again"
+            f"{path}: trained on a subset of {variant.images} images, but the plan gives variant {variant.variant} "
+            f"{len(plan.subsets[variant.variant])}; run the step `variant` again"
         )
-    if not isinstance(one.map, int | float) or not isfinite(one.map):
-        raise InputError(f"{path}: map is {one.map}, not a number; run the step `variant` again")
-    if not all(value is None or isinstance(value, int | float) for value in one.class_map):
-        raise InputError(f"{path}: class_map is {one.class_map}, not numbers; run the step `variant` again")
+    if not isinstance(variant.map, int | float) or not isfinite(variant.map):
+        raise InputError(f"{path}: map is {variant.map}, not a number; run the step `variant` again")
+    if not all(value is None or isinstance(value, int | float) for value in variant.class_map):
+        raise InputError(f"{path}: class_map is {variant.class_map}, not numbers; run the step `variant` again")
 
 
 def table_arrays(

@@ -20,8 +20,9 @@ from mgral.method.lut.regression import ERROR_RATE
 from mgral.method.lut.reward import AnyReward, AnyTables, MeanReward, PoolReward
 from mgral.selection.query import highest
 
-PERMUTATIONS = 999
-CANDIDATES = 500
+VALIDATION_PERMUTATIONS = 999
+"""Number of permutations in the test of tables by distance."""
+RANKED_BATCHES = 500
 """Number of batches, drawn at random, that the tables rank."""
 BEST = 50
 """Number of these batches that count as the best by the other tables."""
@@ -71,17 +72,20 @@ def validate_tables(tables: Sequence[PoolReward], pool: int, budget: int, seed: 
     if len(tables) < 2 or budget >= pool:
         return None
     rng = np.random.default_rng(derive_seed(seed, "permutation test", cycle))
-    batches = np.stack([rng.choice(pool, budget, replace=False) for _ in range(CANDIDATES)])
-    distances = [table.describe(batches) for table in tables]
+    batches = np.stack([rng.choice(pool, budget, replace=False) for _ in range(RANKED_BATCHES)])
+    distances = [table.distances(batches) for table in tables]
 
     def gain(values: Sequence[Float64]) -> float:
         rewards = [table.worth(*arguments) for table, *arguments in zip(tables, distances, values, strict=True)]
         return held_out_gain(np.stack(rewards))
 
     actual_gain = gain([table.values for table in tables])
-    shuffled_gains = [gain([rng.permutation(table.values) for table in tables]) for _ in range(PERMUTATIONS)]
+    shuffled_gains = [
+        gain([rng.permutation(table.values) for table in tables]) for _ in range(VALIDATION_PERMUTATIONS)
+    ]
     return Validation(
-        actual_gain, (1 + sum(shuffled_gain >= actual_gain for shuffled_gain in shuffled_gains)) / (1 + PERMUTATIONS)
+        actual_gain,
+        (1 + sum(shuffled_gain >= actual_gain for shuffled_gain in shuffled_gains)) / (1 + VALIDATION_PERMUTATIONS),
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mgral.artefacts.seeds import derive_seed
 from mgral.compute.device import choose_device
-from mgral.config import Config, known
+from mgral.config import Config, require_set
 from mgral.data.image_set import ImageSet
 from mgral.errors import InputError, SparseError
 from mgral.evaluation.coco import of_images, score_detections
@@ -50,7 +50,8 @@ def train_base(
     detector = build_detector(config.detector, classes, weights_seed, weights).to(choose_device(gpus))
     if plan.start == "warm":
         labelled = training_images(data.dataset, data.images, plan.base)
-        iterations, draws = known(config.iterations.base, "iterations.base"), derive_seed(seed, "base", cycle, split)
+        iterations = require_set(config.iterations.base, "iterations.base")
+        draws = derive_seed(seed, "base", cycle, split)
         train_detector(detector, labelled, config.training, iterations, draws, "base", checkpoint=checkpoint)
     return detector
 
@@ -132,8 +133,8 @@ def train_variants(
 def _iterations(config: Config, plan: SubsetPlan, number: int) -> int:
     """Return a variant's optimiser steps, which are a detector's with `labels: labels` and `start: cold`."""
     if plan.start == "warm" or plan.labels != "labels":
-        base_iterations = known(config.iterations.base, "iterations.base") if plan.start == "cold" else 0
-        return base_iterations + known(config.iterations.variant, "iterations.variant")
+        base_iterations = require_set(config.iterations.base, "iterations.base") if plan.start == "cold" else 0
+        return base_iterations + require_set(config.iterations.variant, "iterations.variant")
     images = len(plan.base) + len(plan.subsets[number])
     return detector_iterations(config, images) if images else 0
 

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat
 from mgral.config.canvas import Canvas
 from mgral.config.detector import DetectorConfig, known_weights
 from mgral.config.detectors import register_detector
-from mgral.config.section import Count, Fraction, PathText, known
+from mgral.config.section import Count, Fraction, PathText, require_set
 
 PACKAGED = "tf_efficientnet_lite0"
 """The backbone whose ImageNet weights are installed with the packages."""
@@ -33,9 +33,9 @@ Strides = Annotated[tuple[Annotated[int, Field(ge=1, le=1024)], ...], Field(min_
 Scales = Annotated[tuple[Fraction, ...], Field(min_length=2)]
 
 
-def unknown_backbone(name: str, known: Sequence[str]) -> str:
+def unknown_backbone(name: str, names: Sequence[str]) -> str:
     """Return the message about a backbone that is none of timm's names."""
-    close = get_close_matches(name, known, 5)
+    close = get_close_matches(name, names, 5)
     return f"detector.backbone: timm has no {name!r}; {'perhaps ' + ', '.join(close) if close else 'choose another'}"
 
 
@@ -107,14 +107,14 @@ class TimmConfig(DetectorConfig):
     @property
     def image_canvas(self) -> Canvas:
         """The size that images are stretched to."""
-        return Canvas(known(self.width, "detector.width"), known(self.height, "detector.height"))
+        return Canvas(require_set(self.width, "detector.width"), require_set(self.height, "detector.height"))
 
     @property
     def layout(self) -> tuple[tuple[int, int], tuple[float, ...], tuple[float, ...]]:
         """Height and width of the input, anchor scales and aspect ratios, which must be set or derived by now."""
-        size = known(self.height, "detector.height"), known(self.width, "detector.width")
-        scales = known(self.anchor_scales, "detector.anchor_scales")
-        return size, scales, known(self.aspect_ratios, "detector.aspect_ratios")
+        size = require_set(self.height, "detector.height"), require_set(self.width, "detector.width")
+        scales = require_set(self.anchor_scales, "detector.anchor_scales")
+        return size, scales, require_set(self.aspect_ratios, "detector.aspect_ratios")
 
     @property
     def anchor_strides(self) -> tuple[int, ...]:

@@ -45,7 +45,7 @@ COMPONENTS = 4
 """Gaussians of a mixture, K, as in the paper."""
 BOX_WEIGHT = 0.5
 """Weight of the boxes' loss; that of the classes has 1, as in the paper."""
-OBJECT_SCORE = 0.5
+LIKELY_OBJECT_SCORE = 0.5
 """Score from which a detection is an object, as in the published code."""
 BOX_OUTPUTS = 12
 """Box outputs of a component: four means, variances and weights; 2 L + 1 for the logits follow."""
@@ -162,9 +162,9 @@ def uncertainties(detector: DenseModel, outputs: Tensor, objects: Found) -> Tens
 
     Of a box the largest of its four coordinates', of a class that of the one found; the head's outputs are [A, O].
     """
-    likely = objects.scores > OBJECT_SCORE
+    likely = objects.scores > LIKELY_OBJECT_SCORE
     labels = objects.labels[likely, None]
-    object_outputs = outputs[objects.places[likely]]
+    object_outputs = outputs[objects.sources[likely]]
     boxes, classes = box_mixture(object_outputs), class_mixture(object_outputs)
     class_count = objects.distributions.shape[1] - 1
     probabilities = classes._replace(means=detector.class_probabilities(classes.means))
@@ -174,16 +174,19 @@ def uncertainties(detector: DenseModel, outputs: Tensor, objects: Found) -> Tens
     return torch.cat(of_box + of_class, dim=1)
 
 
-def most_uncertain(found: list[Tensor]) -> Tensor:
+def most_uncertain(uncertainties_by_image: list[Tensor]) -> Tensor:
     """Return an image's score, [N], given the uncertainties of each image's objects, [n, 4].
 
     Each of the four is normalised over all objects of the pool, by mean and standard deviation; the score is the
     highest that any object has in any.
     """
-    all_values = torch.cat(found)
+    all_values = torch.cat(uncertainties_by_image)
     if not len(all_values):
-        return all_values.new_full((len(found),), NO_OBJECT)
+        return all_values.new_full((len(uncertainties_by_image),), NO_OBJECT)
     mean, deviation = all_values.mean(0), all_values.std(0, correction=0).clamp_min(SMALLEST)
     return torch.stack(
-        [((values - mean) / deviation).amax() if len(values) else values.new_tensor(NO_OBJECT) for values in found]
+        [
+            ((values - mean) / deviation).amax() if len(values) else values.new_tensor(NO_OBJECT)
+            for values in uncertainties_by_image
+        ]
     )

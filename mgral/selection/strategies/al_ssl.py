@@ -37,7 +37,7 @@ from mgral.selection.query import Choice, Query, all_equal, highest
 from mgral.selection.strategies.entropy import entropy
 from mgral.training.consistency import class_distance
 
-OBJECT_SCORE = 0.5
+LIKELY_OBJECT_SCORE = 0.5
 """Score from which a detection counts, as in the published code."""
 CANDIDATES_PER_CHOSEN = 3
 """Images of the highest entropy that are compared for each one to be chosen."""
@@ -80,8 +80,11 @@ def inconsistency_and_entropy(
     """
     values = []
     for image, boxes in enumerate(find_boxes(detector, plain, config)):
-        places = boxes.places[boxes.scores >= OBJECT_SCORE]
-        plain_logits, mirrored_logits = plain.logits[image, places].double(), mirrored.logits[image, places].double()
+        sources = boxes.sources[boxes.scores >= LIKELY_OBJECT_SCORE]
+        plain_logits, mirrored_logits = (
+            plain.logits[image, sources].double(),
+            mirrored.logits[image, sources].double(),
+        )
         measures = (
             class_distance(detector, plain_logits, mirrored_logits),
             entropy(detector.class_probabilities(plain_logits)),

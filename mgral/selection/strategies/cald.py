@@ -53,7 +53,7 @@ FARTHEST = 1.0
 """The largest |m - 1.3|, as in the published code."""
 LARGEST = math.log(2)
 """The largest Jensen-Shannon divergence, in nats."""
-CANDIDATES = 1.2
+CANDIDATES_PER_CHOSEN = 1.2
 """Images that the second stage chooses from, as a multiple of the budget."""
 
 
@@ -61,7 +61,7 @@ CANDIDATES = 1.2
 def choose(query: Query) -> Choice:
     """Choose in two stages; scores are the divergences of the second."""
     distances, scores = measure_pool(query)
-    candidates = highest(-distances, int(CANDIDATES * query.budget))
+    candidates = highest(-distances, int(CANDIDATES_PER_CHOSEN * query.budget))
     counts = query.dataset.object_counts(query.labelled).astype(np.float64)
     choice = choose_balanced(scores[candidates], torch.from_numpy(counts), query.budget)
     passes = (1 + VIEWS) * len(query.pool)
@@ -79,8 +79,8 @@ def measure_pool(query: Query) -> tuple[npt.NDArray[np.float64], Tensor]:
     detector, images = detector_and_images(query)
     classes = len(query.dataset.categories)
 
-    def detect(shown: Tensor) -> list[Found]:
-        return [objects.to("cpu") for objects in detect_objects(detector, shown, query.config.evaluation)]
+    def detect(inputs: Tensor) -> list[Found]:
+        return [objects.to("cpu") for objects in detect_objects(detector, inputs, query.config.evaluation)]
 
     distances, scores = [], []
     for rows, inputs in pool_chunks(query, detector, images, "CALD"):
@@ -98,7 +98,7 @@ def measure_pool(query: Query) -> tuple[npt.NDArray[np.float64], Tensor]:
     return np.array(distances), torch.stack(scores)
 
 
-def distance_to_base(original: Found, boxes: Tensor, found: Found) -> float:
+def distance_to_base(original: Found, boxes: Tensor, changed: Found) -> float:
     """Return the smallest |m - 1.3| of an image under one augmentation.
 
     Parameters
@@ -107,15 +107,15 @@ def distance_to_base(original: Found, boxes: Tensor, found: Found) -> float:
         What is found in the image as it is.
     boxes
         [n, 4], where its boxes lie in the changed image.
-    found
+    changed
         What is found in the changed image.
     """
-    if len(original.scores) == 0 or len(found.scores) == 0:
+    if len(original.scores) == 0 or len(changed.scores) == 0:
         return 0.0
     # Not a number where two boxes without an area meet.
-    overlaps, matches = box_iou(boxes, found.boxes).nan_to_num().max(dim=1)
-    divergence = jensen_shannon(original.distributions, found.distributions[matches])
-    certainty = (1 - divergence) * (original.scores + found.scores[matches]) / 2
+    overlaps, matches = box_iou(boxes, changed.boxes).nan_to_num().max(dim=1)
+    divergence = jensen_shannon(original.distributions, changed.distributions[matches])
+    certainty = (1 - divergence) * (original.scores + changed.scores[matches]) / 2
     return float((overlaps + certainty - BASE).abs().min().clamp(max=FARTHEST))
 
 
@@ -126,9 +126,11 @@ def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
     return between.clamp(0, LARGEST)
 
 
-def class_scores(found: Found, classes: int) -> Tensor:
+def class_scores(detections: Found, classes: int) -> Tensor:
     """Return the highest score of each class in an image, float64 [C]; 0 where none is found."""
-    return torch.zeros(classes, dtype=torch.float64).scatter_reduce(0, found.labels, found.scores.double(), "amax")
+    return torch.zeros(classes, dtype=torch.float64).scatter_reduce(
+        0, detections.labels, detections.scores.double(), "amax"
+    )
 
 
 def choose_balanced(scores: Tensor, counts: Tensor, budget: int) -> Choice:

@@ -57,12 +57,12 @@ from mgral.selection.strategies.entropy import entropy
 
 CONCENTRATION = 25.0
 """Sum of the concentration parameters of an anchor whose predicted loss is the mean."""
-OBJECT_SCORE = 0.3
+COUNTED_SCORE = 0.3
 """Score from which a detection is an object. Anchors count whose likeliest class, be it the background, is above it,
 on maps where one has an object's class above it."""
 OBJECT_IOU = 0.5
 """Overlap from which the box of an anchor belongs to an object."""
-CANDIDATES = 1000
+CANDIDATES_PER_MAP = 1000
 """Likeliest anchors of each map that are looked at."""
 ZERO_PERCENT = 15
 """Percent of the budget for images without an object."""
@@ -142,14 +142,14 @@ def anchors_of_objects(
     starts = np.cumsum([0, *sizes[:-1]]).tolist()
     anchors_by_image = []
     for image, objects in enumerate(find_boxes(detector, predictions, config)):
-        object_boxes = objects.boxes[objects.scores > OBJECT_SCORE]
+        object_boxes = objects.boxes[objects.scores > COUNTED_SCORE]
         probabilities = detector.class_probabilities(predictions.logits[image])
-        sure = probabilities.amax(1) > OBJECT_SCORE
+        sure = probabilities.amax(1) > COUNTED_SCORE
         anchors_by_map = []
         for start, scores in zip(starts, torch.split(probabilities[:, 1:].amax(1), sizes), strict=True):
-            likeliest = scores.topk(min(CANDIDATES, len(scores)))
+            likeliest = scores.topk(min(CANDIDATES_PER_MAP, len(scores)))
             map_anchors = start + likeliest.indices
-            anchors_by_map.append(map_anchors[sure[map_anchors] & (likeliest.values[0] > OBJECT_SCORE)])
+            anchors_by_map.append(map_anchors[sure[map_anchors] & (likeliest.values[0] > COUNTED_SCORE)])
         levels = torch.cat([torch.full_like(part, level) for level, part in enumerate(anchors_by_map)])
         candidates = torch.cat(anchors_by_map)
         place, owner = (box_iou(boxes[image, candidates], object_boxes) > OBJECT_IOU).nonzero(as_tuple=True)

@@ -61,7 +61,7 @@ from torchvision.ops import batched_nms, box_iou
 
 from mgral.config import EvaluationConfig
 from mgral.config.registry import register
-from mgral.models.suppression import CANDIDATES, Found
+from mgral.models.suppression import MOST_PAIRS, Found
 from mgral.selection.inference import detector_and_images, objects_of
 from mgral.selection.query import Choice, Query, all_equal, highest
 
@@ -111,7 +111,7 @@ def choose(query: Query) -> Choice:
 def boxes_in(query: Query, image_ids: npt.NDArray[np.int64]) -> Boxes:
     """Return the boxes found in some images, one image after the other."""
     evaluation = query.config.evaluation
-    no_suppression = evaluation.model_copy(update={"nms_iou": 1.0, "max_detections": CANDIDATES})
+    no_suppression = evaluation.model_copy(update={"nms_iou": 1.0, "max_detections": MOST_PAIRS})
     unsuppressed = replace(query, config=query.config.model_copy(update={"evaluation": no_suppression}))
     rows = query.dataset.rows(image_ids).tolist()
     counts, labels, features, right = [], [np.zeros(0, np.int64)], [np.zeros((0, 2))], [np.zeros(0, bool)]
@@ -135,17 +135,17 @@ def suppress_counting(candidates: Found, config: EvaluationConfig) -> tuple[Foun
     return remaining, support.clamp_min(1)
 
 
-def true_positives(found: Found, boxes: Tensor, labels: Tensor) -> npt.NDArray[np.bool_]:
+def true_positives(detections: Found, boxes: Tensor, labels: Tensor) -> npt.NDArray[np.bool_]:
     """Return which boxes of an image, best first, are those of labelled ones, bool [n].
 
     Parameters
     ----------
-    found
+    detections
         The image's boxes.
     boxes, labels
         The labelled ones, [m, 4] in the same pixels, and [m].
     """
-    overlaps = (box_iou(found.boxes, boxes).nan_to_num() * (found.labels[:, None] == labels)).numpy()
+    overlaps = (box_iou(detections.boxes, boxes).nan_to_num() * (detections.labels[:, None] == labels)).numpy()
     right = np.zeros(len(overlaps), dtype=bool)
     for row in range(len(overlaps) if len(boxes) else 0):
         best = overlaps[row].argmax()
@@ -155,15 +155,15 @@ def true_positives(found: Found, boxes: Tensor, labels: Tensor) -> npt.NDArray[n
     return right
 
 
-def right_by_class(learnt: Boxes, asked: Boxes) -> Floats:
-    """Return the probability that each of the boxes asked for is right, float64 [n], given boxes to learn from."""
+def right_by_class(learnt: Boxes, scored: Boxes) -> Floats:
+    """Return the probability that each of the boxes to be scored is right, float64 [n], given boxes to learn from."""
     shared = _regression(learnt.features, learnt.right)
-    probabilities = asked.features[:, 0].copy()
-    for label in np.unique(asked.labels):
-        learnt_of_class, asked_of_class = learnt.labels == label, asked.labels == label
+    probabilities = scored.features[:, 0].copy()
+    for label in np.unique(scored.labels):
+        learnt_of_class, scored_of_class = learnt.labels == label, scored.labels == label
         regression = _regression(learnt.features[learnt_of_class], learnt.right[learnt_of_class]) or shared
         if regression is not None:
-            probabilities[asked_of_class] = regression.predict_proba(asked.features[asked_of_class])[:, 1]
+            probabilities[scored_of_class] = regression.predict_proba(scored.features[scored_of_class])[:, 1]
     return probabilities
 
 

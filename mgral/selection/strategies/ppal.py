@@ -80,12 +80,12 @@ def class_weights(quality: Tensor) -> Tensor:
     return 1 + ALPHA * BETA * torch.log((math.exp(1 / ALPHA) - 1) * (1 - quality) + 1)
 
 
-def uncertainty(found: Found, sizes: Tensor, weights: Tensor) -> Tensor:
+def uncertainty(detections: Found, sizes: Tensor, weights: Tensor) -> Tensor:
     """Return an image's sum of weighted binary entropies, in nats, a scalar in double precision; 0 without a box.
 
     Parameters
     ----------
-    found
+    detections
         The image's boxes.
     sizes
         float [n, 2], their widths and heights in pixels of the original image.
@@ -94,9 +94,9 @@ def uncertainty(found: Found, sizes: Tensor, weights: Tensor) -> Tensor:
     """
     shorter, longer = sizes.aminmax(dim=1)
     counts = ((shorter * longer).sqrt() > LEAST_SIDE) & (longer < LARGEST_ASPECT * shorter)
-    scores = found.scores.double()
+    scores = detections.scores.double()
     entropies: Tensor = torch.special.entr(scores) + torch.special.entr(1 - scores)
-    return (weights[found.labels] * entropies * counts).sum()
+    return (weights[detections.labels] * entropies * counts).sum()
 
 
 def _uncertainties(query: Query, detector: DenseModel, images: Images) -> npt.NDArray[np.float64]:
@@ -136,20 +136,20 @@ def _distances(
 
 
 def boxes_of_levels(
-    detector: DenseModel, class_maps: Sequence[Tensor], found: Found, image: int
+    detector: DenseModel, class_maps: Sequence[Tensor], detections: Found, image: int
 ) -> Iterator[tuple[int, Boxes]]:
     """Yield the levels that an image's boxes come from, and their boxes with the features at the boxes' centres.
 
     The features, float32 [F, h, w] a level, are interpolated bilinearly, as in the published code.
     """
-    ends = torch.tensor(detector.anchors_a_map, device=found.places.device).cumsum(0)
-    levels = torch.bucketize(found.places, ends, right=True)
+    ends = torch.tensor(detector.anchors_a_map, device=detections.sources.device).cumsum(0)
+    levels = torch.bucketize(detections.sources, ends, right=True)
     height, width = detector.size
-    centres = (found.boxes[:, :2] + found.boxes[:, 2:]) / found.boxes.new_tensor([width, height]) - 1
+    centres = (detections.boxes[:, :2] + detections.boxes[:, 2:]) / detections.boxes.new_tensor([width, height]) - 1
     for level in levels.bincount().nonzero().flatten().tolist():
         on_level = levels == level
         grid = centres[on_level][None, None]
         sampled = F.grid_sample(class_maps[level][None], grid, padding_mode="border", align_corners=False)
         features = F.normalize(sampled[0, :, 0].t())
-        images = torch.full_like(found.labels[on_level], image)
-        yield level, Boxes(images, found.labels[on_level], found.scores[on_level], features)
+        images = torch.full_like(detections.labels[on_level], image)
+        yield level, Boxes(images, detections.labels[on_level], detections.scores[on_level], features)

@@ -73,14 +73,14 @@ def choose_most(query: Query) -> Choice:
     return Choice.best(_predicted(query).sum(axis=1), query.budget)
 
 
-def greedy_by_roots(labelled: npt.NDArray[np.int64], brought: Float64, price: Float64, budget: int) -> Choice:
+def greedy_by_roots(labelled: npt.NDArray[np.int64], amounts: Float64, price: Float64, budget: int) -> Choice:
     """Choose each time the image with the largest gain for its price in the sum over classes of a root.
 
     Parameters
     ----------
     labelled
         Amount of each class that is there, [C].
-    brought
+    amounts
         Expected amount of each class in each image of the pool, float64 [n, C], 0 or more.
     price
         float64 [n], positive.
@@ -88,13 +88,13 @@ def greedy_by_roots(labelled: npt.NDArray[np.int64], brought: Float64, price: Fl
     present = labelled.astype(np.float64)
 
     def gains(rows: npt.NDArray[np.int64]) -> Float64:
-        gain_for_price: Float64 = (np.sqrt(present + brought[rows]) - np.sqrt(present)).sum(axis=1) / price[rows]
+        gain_for_price: Float64 = (np.sqrt(present + amounts[rows]) - np.sqrt(present)).sum(axis=1) / price[rows]
         return gain_for_price
 
     def add(row: int) -> None:
-        present[:] += brought[row]
+        present[:] += amounts[row]
 
-    return greedy(gains, add, len(brought), budget)
+    return greedy(gains, add, len(amounts), budget)
 
 
 def _labelled_objects(query: Query) -> npt.NDArray[np.int64]:
@@ -119,6 +119,6 @@ def _presence(query: Query) -> tuple[Float64, Float64]:
     return presence, boxes
 
 
-def _by_presence(query: Query, shown: Float64, price: Float64) -> Choice:
+def _by_presence(query: Query, presence: Float64, price: Float64) -> Choice:
     labelled = (_labelled_objects(query) > 0).sum(axis=0)
-    return replace(greedy_by_roots(labelled, shown, price, query.budget), forward_passes=len(query.pool))
+    return replace(greedy_by_roots(labelled, presence, price, query.budget), forward_passes=len(query.pool))

@@ -60,7 +60,7 @@ def choose(query: Query) -> Choice:
 
 
 def typical_of_clusters(
-    pool: Vectors, of_pool: npt.NDArray[np.int64], of_labelled: npt.NDArray[np.int64], budget: int
+    pool: Vectors, pool_clusters: npt.NDArray[np.int64], labelled_clusters: npt.NDArray[np.int64], budget: int
 ) -> Choice:
     """Choose the most typical image of one cluster after the other, as often around as it takes.
 
@@ -68,13 +68,13 @@ def typical_of_clusters(
     ----------
     pool
         Vectors [n, D].
-    of_pool, of_labelled
+    pool_clusters, labelled_clusters
         Clusters of the pool, [n], and of the labelled images, [m].
     """
-    count = int(max(of_pool.max(), of_labelled.max(initial=0))) + 1
-    labelled_counts = np.bincount(of_labelled, minlength=count)
-    sizes = np.bincount(of_pool, minlength=count) + labelled_counts
-    remaining = [np.flatnonzero(of_pool == number) for number in range(count)]
+    count = int(max(pool_clusters.max(), labelled_clusters.max(initial=0))) + 1
+    labelled_counts = np.bincount(labelled_clusters, minlength=count)
+    sizes = np.bincount(pool_clusters, minlength=count) + labelled_counts
+    remaining = [np.flatnonzero(pool_clusters == number) for number in range(count)]
     rows: list[int] = []
     scores: list[float] = []
     while len(rows) < budget:

@@ -10,7 +10,7 @@ from photo_project import answered, photos, run, start
 from pushed import ledger, push, second_round, sent, written
 
 from mgral.labelling.servers import label_studio, label_studio_pictures, rest
-from mgral.labelling.state import Place, load_project
+from mgral.labelling.state import PushTarget, load_project
 
 LOCAL = "/data/local-files/?d="
 
@@ -41,7 +41,7 @@ def test_twice_changes_nothing_and_all_later_commands_know_where(project, server
     assert ledger(project) == before
     assert server.tasks == tasks
     known = load_project(project).pushed
-    assert list(known) == [Place("label_studio", server.url, "")]
+    assert list(known) == [PushTarget("label_studio", server.url, "")]
     assert "next: mgral project pull, for 8 pictures" in run("status", "--folder", project)
     run("import", "--folder", project, answered(project, 1))
     assert "or send them: mgral project push\n" in run("next", "--folder", project)
