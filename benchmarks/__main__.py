@@ -16,6 +16,7 @@ BENCHMARKS = {
     "data": "Reading and checking of COCO JSON: processor seconds and peak memory.",
     "evaluate": "Scores of detections: faster-coco-eval beside pycocotools, seconds and largest difference.",
     "detector": "Iterations of SSD300 and RetinaNet at full size, beside torchvision's loop.",
+    "features": "Which descriptions of a set of images predict the variants of lookup tables, as a page.",
     "gpu": "Small trainings side by side on one card: images a second, AP50, kernels; launches of a step, as a page.",
     "gpu_experiment": "A whole experiment on a card: images a second, beside trainings alone.",
     "groups": "Near-copies among thumbnails: processor seconds and peak memory.",
