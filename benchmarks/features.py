@@ -19,9 +19,10 @@ from mgral.config import load_config
 from mgral.data.dataset import Dataset, load_dataset
 from mgral.data.groups import load_groups
 from mgral.errors import InputError
+from mgral.method.lut.agreement import compare_by_regression
 from mgral.method.lut.composition import FEATURES, Composition
 from mgral.method.lut.learned import as_sample
-from mgral.method.lut.regression import Sample, predict_left_out
+from mgral.method.lut.regression import Sample
 from mgral.method.lut.reward import read_table
 from mgral.report.results_page import markdown_table
 from mgral.selection.embeddings import Embeddings, load_embeddings
@@ -81,11 +82,10 @@ class Seed(NamedTuple):
             table._replace(features=np.stack([descriptions[name] for name in names], axis=-1))
             for descriptions, table in zip(self.samples, self.tables, strict=True)
         ]
-        measured, learned = predict_left_out(samples)
-        ends = np.cumsum([len(table.values) for table in self.tables])[:-1]
-        parts = zip(np.split(measured, ends), np.split(learned, ends), strict=True)
-        ranks = [0.0 if np.ptp(pair[1]) == 0 else float(spearmanr(*pair).statistic) for pair in parts]
-        return float(1 - ((measured - learned) ** 2).sum() / (measured**2).sum()), float(np.mean(ranks))
+        compared = compare_by_regression(samples)
+        ranks = [spearmanr(*table).statistic if np.ptp(table.predicted) else 0 for table in compared]
+        measured, predicted = (np.concatenate(values) for values in zip(*compared, strict=True))
+        return float(1 - ((measured - predicted) ** 2).sum() / (measured**2).sum()), float(np.mean(ranks))
 
 
 @click.command("features")

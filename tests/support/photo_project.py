@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from click.testing import CliRunner
 from PIL import Image
 
@@ -16,6 +17,7 @@ from mgral.data.formats.snapshot import PICTURES, load_chunk, load_snapshot
 from mgral.errors import InputError, StepError
 
 SIZE = (48, 36)
+LEDGER, SETTINGS = "ledger.jsonl", "project.yaml"
 FOUND = [4.0, 5.0, 20.0, 10.0]
 """The box that the detector finds in every picture, x, y, width, height."""
 
@@ -53,6 +55,20 @@ def start(folder: Path, *options: str | Path, count: int = 30, budget: int = 20,
     pictures = photos(folder / "photos", count)
     run("init", project, "--pictures", pictures, *classes, "--budget", budget, "--batch", batch, *options)
     return project
+
+
+def set_key(project: Path, /, **values: Any) -> None:
+    """Change settings of a project, as a person would in its file."""
+    path = project / SETTINGS
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
+
+
+def refused(project: Path, *words: str | Path) -> str:
+    """Run a command that is to be refused, and check that the ledger stays."""
+    before = (project / LEDGER).read_bytes()
+    said = run(*words, "--folder", project, fails=2)
+    assert (project / LEDGER).read_bytes() == before
+    return said
 
 
 def compute(folder: Path, configfile: Path, **_: Any) -> None:

@@ -41,7 +41,7 @@ def predict_each_other(tables: Sequence[Path], config: RewardConfig) -> list[Gai
     A comparison for each table, in the order given.
     """
     if config.estimator == "regression":
-        return _by_regression([as_sample(read_table(path, config)) for path in tables])
+        return compare_by_regression([as_sample(read_table(path, config)) for path in tables])
     loaded = [RewardTable.load(path, config) for path in tables]
     comparisons = []
     for table in loaded:
@@ -57,11 +57,14 @@ def predict_by_counts(tables: Sequence[Path], config: RewardConfig) -> list[Gain
     Parameters and result are those of `predict_each_other`.
     """
     arrays = [read_table(path, config) for path in tables]
-    return _by_regression([as_sample({**table, "features": table["roots"][..., None]}) for table in arrays])
+    return compare_by_regression([as_sample({**table, "features": table["roots"][..., None]}) for table in arrays])
 
 
-def _by_regression(samples: Sequence[Sample]) -> list[GainComparison]:
-    """Compare the gains of each table with those that a regression on the other tables predicts."""
+def compare_by_regression(samples: Sequence[Sample]) -> list[GainComparison]:
+    """Compare the gains of each table with those that a regression on the other tables predicts.
+
+    Gains are what the number of images of a variant does not explain.
+    """
     predictions = predict_left_out(samples)
     ends = np.cumsum([len(sample.values) for sample in samples])[:-1]
     by_table = zip(np.split(predictions.measured, ends), np.split(predictions.learned, ends), strict=True)
