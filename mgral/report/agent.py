@@ -5,11 +5,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
 from mgral.method.lut.regression import ERROR_RATE
 from mgral.report.detectors import ROUND
-from mgral.report.drawing import FAINT, INK, Figure, Table, draw
+from mgral.report.drawing import FAINT, INK, Figure, Table, draw, percent_tick
 from mgral.report.results import EPISODE, Results
 from mgral.report.spread import Spread, points, points_with_spread
 from mgral.report.styles import strategy_styles
@@ -52,7 +51,7 @@ def _figure(results: Results, strategy: str, cycle: int, episodes: pd.DataFrame,
         end_point = [end], [selected.mean()]
         axes.plot(*end_point, "*", color=INK, markersize=11, label="agent's choice", clip_on=False, zorder=5)
         axes.set(xlabel="episode", ylabel="looked-up mAP (%)")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}"))
+        axes.yaxis.set_major_formatter(percent_tick)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=3, columnspacing=1.0, handlelength=1.5)
 
     above, best = Spread.of(agents["standard_deviations_above"]), Spread.of(agents["random_best_as_often"])

@@ -8,14 +8,24 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from mgral.config import Config, unit_of
 from mgral.evaluation.coco import CURVE_SCORES
 from mgral.evaluation.learnt import learnt_nothing
 from mgral.evaluation.voc import VOC_SCORES
 from mgral.report.detectors import FULL_DATA, Array, DetectorScores, detectors_table
-from mgral.report.drawing import FAINT, FEW_LINES, INK, Figure, Table, draw, legend_above, legend_height
+from mgral.report.drawing import (
+    FAINT,
+    FEW_LINES,
+    INK,
+    Figure,
+    Table,
+    draw,
+    legend_above,
+    legend_height,
+    percent_tick,
+)
 from mgral.report.spread import PairedDifference, Spread, difference_cells, points, points_with_spread
 from mgral.report.styles import Style, strategy_styles
 
@@ -102,7 +112,7 @@ def _figure(
             )
         axes.set(xlabel=COSTS[cost], ylabel=f"{CURVE_SCORES[score]} (%)")
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+        axes.yaxis.set_major_formatter(percent_tick)
         legend_above(axes)
 
     title = f"{CURVE_SCORES[score]} against {COSTS[cost]}"

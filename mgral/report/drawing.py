@@ -50,6 +50,17 @@ _STYLE: dict[RcKeyType, object] = {
 }
 
 
+def percent_tick(value: float, _: object) -> str:
+    """Return the label of a tick at a part of 1, in percent with all of its digits: two ticks never look alike."""
+    # 0.0 is added, as -0.0 would have a sign.
+    return f"{round(100 * value, 6) + 0.0:g}".replace("-", "−")
+
+
+def signed_percent_tick(value: float, _: object) -> str:
+    """Return the label of a tick at a difference, as `percent_tick` does, with its sign."""
+    return f"{'+' if round(100 * value, 6) > 0 else ''}{percent_tick(value, None)}"
+
+
 @dataclass(frozen=True)
 class Table:
     """A CSV file in tables/."""

@@ -8,7 +8,6 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
 from mgral.artefacts.seeds import derive_seed
@@ -22,6 +21,7 @@ from mgral.report.drawing import (
     Figure,
     Table,
     draw,
+    percent_tick,
     seed_colour,
 )
 from mgral.report.ranking import listed
@@ -41,7 +41,6 @@ _PREDICTION_TITLES = {
 """What a table of predictions shows, and the quantity."""
 _MARKERS = "os^Dv"
 _PREDICTED = ["estimator", "measured", "predicted"]
-_PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.3g}")
 
 
 @dataclass(frozen=True)
@@ -272,8 +271,8 @@ def _prediction_figure(
         axes.plot(limits, limits, color=FAINT, linestyle="--", linewidth=1.0, zorder=0)
         labels = {"xlabel": f"measured {quantity} (%)", "ylabel": f"predicted {quantity} (%)"}
         axes.set(xlim=limits, ylim=limits, aspect="equal", **labels)
-        axes.xaxis.set_major_formatter(_PERCENT)
-        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.xaxis.set_major_formatter(percent_tick)
+        axes.yaxis.set_major_formatter(percent_tick)
         axes.legend(
             title=f"table: {key_columns}",
             loc="lower center",
@@ -367,7 +366,7 @@ def _variants_figure(results: Results, tables: LookupTables, table: Table) -> Fi
             ylabel="measured mAP (%)",
             xlabel=f"{'strategy/' * (strategy_count > 1)}seed/cycle/split",
         )
-        axes.yaxis.set_major_formatter(_PERCENT)
+        axes.yaxis.set_major_formatter(percent_tick)
 
     gains = tables.variants["measured"] - tables.variants["baseline"]
     gains_by_table = gains.groupby([tables.variants[name] for name in TABLE])

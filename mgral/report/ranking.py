@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
 from mgral.config import Config
 from mgral.evaluation.coco import CURVE_SCORES
@@ -16,7 +15,7 @@ from mgral.evaluation.intervals import Interval
 from mgral.report.bootstrap import FEWEST_SEEDS, percentile_interval, rank_interval, resampled_means
 from mgral.report.curves import COSTS, costs_of, mean_heights
 from mgral.report.detectors import Array, DetectorScores
-from mgral.report.drawing import FAINT, Figure, Table, draw
+from mgral.report.drawing import FAINT, Figure, Table, draw, signed_percent_tick
 from mgral.report.spread import PairedDifference, Spread, difference_cells, points, points_interval
 from mgral.report.styles import Style, baseline_of, first_of_type, strategy_styles
 
@@ -238,9 +237,7 @@ def _difference_figure(
         axes.set_ylim(len(compared) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(f"difference to {random} (points)")
-        axes.xaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{100 * value:+.3g}".replace("-", "−") if value else "0")
-        )
+        axes.xaxis.set_major_formatter(signed_percent_tick)
 
     caption = "Small points: single seeds, paired."
     if len(baseline.by_seed) >= FEWEST_SEEDS:
