@@ -47,6 +47,17 @@ def test_no_image_has_features_of_0():
     np.testing.assert_array_equal(composition.features(composition.totals([])), np.zeros((2, len(FEATURES))))
 
 
+def test_features_with_an_image_added_are_those_of_the_larger_set():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 4, (50, 2))
+    composition = described(counts, rng.normal(size=50))
+    totals = np.stack([composition.totals(ids) for ids in ([], [3], range(20, 50))])
+    added = composition.of_images(range(20)).astype(float)
+    found = composition.separate_features_with_each(totals, added)
+    for one, expected in zip(found, composition.separate_features(totals[:, None] + added), strict=True):
+        np.testing.assert_allclose(one, expected, atol=1e-12)
+
+
 def test_amounts_add_up_over_sets():
     composition = described(COUNTS, [0, 9, 4], IDS)
     np.testing.assert_array_equal(composition.totals(IDS), composition.totals([9]) + composition.totals([7, 8]))

@@ -88,6 +88,14 @@ def test_values_without_any_relation_are_rarely_valid_and_the_prior_is_used(tabl
             assert not one.weights[:, [CROWDING, VARIETY]].any()
 
 
+def test_of_few_variants_a_permutation_that_changes_nothing_counts_as_good():
+    """Of three variants one permutation in six is the order as it was, so a smaller p-value would be rounding."""
+    for seed in range(10):
+        (sample,) = samples_of(seed, [0.04, -0.06, 0], noise=0, tables=1)
+        few = Sample(sample.features[:3], sample.values[:3], sample.images[:3])
+        assert learned([few]).p_value > 0.1
+
+
 def test_the_prior_has_the_slope_that_map_has_over_the_images_of_a_class():
     """Variants of one class and of alike sets, whose AP rises by 0.3 or falls with the logarithm of their images."""
     images = np.geomspace(20, 80, 6)

@@ -5,6 +5,7 @@ batch together follow from the sum of their amounts.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,17 @@ The last two are the same for all classes. The prior of the regression uses the 
 """
 CLUSTERS = 32
 """Number of k-means clusters of the images' embeddings, by which variety is measured."""
+
+
+class Features(NamedTuple):
+    """Features of sets of images."""
+
+    images: Float64
+    """Logarithm of 1 + the number of images that show a class, [..., C]."""
+    crowding: Float64
+    """Shape [...]."""
+    variety: Float64
+    """Shape [...]."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +79,8 @@ class Composition:
         roots: Float64 = np.sqrt(totals[..., 1 + self.classes : 1 + 2 * self.classes])
         return roots
 
-    def features(self, totals: Float64) -> Float64:
-        """Return the features of each class, float64 [..., C, F], of sets of images with the given totals, [..., J].
+    def separate_features(self, totals: Float64) -> Features:
+        """Return the features of sets of images with the given totals, [..., J].
 
         With n images in a set (at least 1), p_c the sum of the presence of class c, m objects of all classes, and n_k
         images in cluster k:
@@ -77,11 +89,57 @@ class Composition:
             crowding = log(1 + m / n)
             variety  = log(sum over k of sqrt(n_k / n)), 0 if all images are in one cluster
         """
-        count = np.maximum(totals[..., :1], 1)
-        images, objects, cluster_sizes = np.split(totals[..., 1:], [self.classes, 2 * self.classes], axis=-1)
-        crowding = np.log1p(objects.sum(axis=-1, keepdims=True) / count)
-        variety = np.log(
-            np.maximum(np.sqrt(np.maximum(cluster_sizes, 0)).sum(axis=-1, keepdims=True) / np.sqrt(count), 1)
+        images, objects, sizes = self._split(totals)
+        return _features(totals[..., 0], images, objects.sum(axis=-1), np.sqrt(np.maximum(sizes, 0)).sum(axis=-1))
+
+    def separate_features_with_each(self, totals: Float64, amounts: Float64) -> Features:
+        """Return the features of S sets of images with each of n images added, [S, n, ...].
+
+        What the features need of objects and clusters is computed for sets and images apart, so it takes a third of
+        the time of `separate_features`.
+
+        Parameters
+        ----------
+        totals
+            Amounts of the sets, [S, J].
+        amounts
+            Amounts of the images, [n, J].
+        """
+        images, objects, sizes = self._split(totals)
+        added_images, added_objects, membership = self._split(amounts)
+        sizes = np.maximum(sizes, 0)
+        # An image is in one cluster, whose root alone it changes.
+        roots = np.sqrt(sizes).sum(axis=-1)[:, None] + (np.sqrt(sizes + 1) - np.sqrt(sizes)) @ membership.T
+        return _features(
+            totals[:, :1] + amounts[:, 0],
+            images[:, None] + added_images,
+            objects.sum(axis=-1)[:, None] + added_objects.sum(axis=-1),
+            roots,
         )
-        shared_features = (np.broadcast_to(feature, images.shape) for feature in (crowding, variety))
-        return np.stack([np.log1p(images), *shared_features], axis=-1)
+
+    def features(self, totals: Float64) -> Float64:
+        """Return all features of each class, float64 [..., C, F], of sets with the given totals, [..., J]."""
+        features = self.separate_features(totals)
+        shared = (np.broadcast_to(one[..., None], features.images.shape) for one in features[1:])
+        return np.stack([features.images, *shared], axis=-1)
+
+    def _split(self, totals: Float64) -> tuple[Float64, Float64, Float64]:
+        """Return images of each class, objects of each class, and images of each cluster."""
+        objects, clusters = 1 + self.classes, 1 + 2 * self.classes
+        return totals[..., 1:objects], totals[..., objects:clusters], totals[..., clusters:]
+
+
+def _features(count: Float64, images: Float64, objects: Float64, roots: Float64) -> Features:
+    """Compute the features.
+
+    Parameters
+    ----------
+    count, objects
+        Numbers of images and of objects, [...].
+    images
+        Numbers of images of each class, [..., C].
+    roots
+        Sum of the square roots of the clusters' numbers of images, [...].
+    """
+    count = np.maximum(count, 1)
+    return Features(np.log1p(images), np.log1p(objects / count), np.log(np.maximum(roots / np.sqrt(count), 1)))

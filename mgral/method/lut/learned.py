@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mgral.method.lut.composition import FEATURES, Composition
+from mgral.method.lut.composition import FEATURES, Composition, Features
 from mgral.method.lut.regression import ERROR_RATE, Regression, Sample, learn
 from mgral.selection.embeddings import Embeddings
 
@@ -51,16 +52,44 @@ class LearnedReward:
 
     def with_each(self, rows: Rows, tried: Rows) -> Float64:
         """Return the expected mAP, float64 [n], of one batch, rows int64 [B], with each of n other rows added."""
-        return self.worth(self.pool[rows].sum(axis=0, dtype=np.float64) + self.pool[tried])
+        with_each: Float64 = self.worth_with_each(self.pool[rows].sum(axis=0, dtype=np.float64)[None], tried)[0]
+        return with_each
+
+    def worth_with_each(self, totals: Float64, rows: Rows) -> Float64:
+        """Return the expected mAP, float64 [S, n], of S batches with each of n rows added.
+
+        Parameters
+        ----------
+        totals
+            Amounts of the batches, float64 [S, J].
+        rows
+            Rows of the pool, int64 [n].
+        """
+        features = self.composition.separate_features_with_each(
+            self.labelled + totals, self.pool[rows].astype(np.float64)
+        )
+        return self._above_labelled(features)
 
     def worth(self, amounts: Float64) -> Float64:
         """Return the expected mAP, float64 [...], of batches with the given total amounts, float64 [..., J]."""
-        return self.baseline_map + self._mean_gain(self.labelled + amounts) - self._mean_gain(self.labelled)
+        return self._above_labelled(self.composition.separate_features(self.labelled + amounts))
 
-    def _mean_gain(self, totals: Float64) -> Float64:
-        """Return the weighted features, averaged over the classes, float64 [...], given totals [..., J]."""
-        gain: Float64 = np.einsum("...cf,cf->...", self.composition.features(totals), self.weights)
-        return gain / len(self.weights)
+    def _above_labelled(self, features: Features) -> Float64:
+        """Return the expected mAP, float64 [...], of the labelled images and batches with these features together."""
+        return self.baseline_map + self._weighted(features) - self._labelled_alone
+
+    @cached_property
+    def _labelled_alone(self) -> Float64:
+        """Weighted features of the labelled images alone, averaged over the classes, float64 []."""
+        return self._weighted(self.composition.separate_features(self.labelled))
+
+    def _weighted(self, features: Features) -> Float64:
+        """Return the weighted features, averaged over the classes, float64 [...]."""
+        images, crowding, variety = self.weights.T
+        total: Float64 = (
+            features.images @ images + features.crowding * crowding.sum() + features.variety * variety.sum()
+        )
+        return total / len(self.weights)
 
 
 @dataclass(frozen=True)

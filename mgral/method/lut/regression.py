@@ -18,7 +18,7 @@ AP does not depend on the features, the regression passes this test in at most `
 Smyth 2010). If the test is not passed, the prior is used: more images of a class are better.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -106,8 +106,10 @@ def learn(samples: Sequence[Sample], classes: int, features: int) -> Regression:
         return Regression(prior, Predicted(np.zeros(0), np.zeros(0)), 1.0)
     problem, rng = _Problem(samples), np.random.default_rng(0)
     best, correlation, predicted = problem.choose()
-    shuffled_correlations = [problem.cross_validate(values)[0].max() for values in problem.shuffled(rng)]
-    p_value = (1 + sum(shuffled >= correlation for shuffled in shuffled_correlations)) / (1 + REGRESSION_PERMUTATIONS)
+    shuffled_correlations = problem.cross_validate(problem.shuffled(rng))[0].max(axis=-1)
+    # Of few variants some permutations are the same; their correlations differ by rounding.
+    as_good = int((shuffled_correlations >= correlation - 1e-9).sum())
+    p_value = (1 + as_good) / (1 + REGRESSION_PERMUTATIONS)
     weights = problem.fit(np.ones(len(problem.values), bool), problem.values)[best] / problem.unit
     measured = np.any([np.isfinite(sample.values).all(axis=0) for sample in samples], axis=0)
     if measured.any():
@@ -168,61 +170,65 @@ class _Problem:
         return best, float(correlations[best]), Predicted(self.mean_over_classes(self.values), predictions[best])
 
     def cross_validate(self, values: Float64) -> tuple[Float64, Float64]:
-        """Predict each fold from the others, by each pair of penalties.
+        """Predict each fold from the others, by each pair of penalties, given `values`, [..., K, C].
 
         Returns
         -------
-        The correlation with mAP within tables, averaged over the tables, [penalties].
-        The predicted mAP of all variants, [penalties, K].
+        The correlation with mAP within tables, averaged over the tables, [..., penalties].
+        The predicted mAP of all variants, [..., penalties, K].
         """
-        predicted = np.zeros((len(PENALTIES), len(values)))
+        predicted = np.zeros((*values.shape[:-2], len(PENALTIES), values.shape[-2]))
         for fold in self.folds:
-            weights = self.fit(~fold, values)
-            predicted[:, fold] = np.einsum("kcf,acf->ak", self.features[fold], weights) / self.classes[fold]
+            predicted[..., fold] = self._predict(fold, self.fit(~fold, values))
         maps = self.mean_over_classes(values)
-        parts = [_correlation(predicted[:, rows], maps[rows]) for rows in self.rows_of_tables]
+        parts = [_correlation(predicted[..., rows], maps[..., None, rows]) for rows in self.rows_of_tables]
         return np.mean(parts, axis=0), predicted
 
     def fit(self, rows: Mask, values: Float64) -> Float64:
-        """Return the weights by each pair of penalties, [penalties, C, F], given `values`, [K, C].
+        """Return the weights by each pair of penalties, [..., penalties, C, F], given `values`, [..., K, C].
 
         They are learned from the variants that the mask `rows`, bool [K], selects.
         """
-        features, values = self.features[rows], values[rows]
+        features = self.features[rows]
         squares = np.einsum("kcf,kcg->cfg", features, features)
-        products = np.einsum("kcf,kc->cf", features, values)
-        weights = np.stack([solve(squares, products, *penalties) for penalties in PENALTIES])
-        predicted = np.einsum("kcf,acf->ak", features, weights) / self.classes[rows]
-        measured = values.sum(axis=1) / self.classes[rows]
-        scale = np.maximum(predicted @ measured, 0) / np.maximum((predicted**2).sum(axis=1), 1e-30)
-        scaled: Float64 = weights * scale[:, None, None]
+        products = np.einsum("kcf,...kc->...cf", features, values[..., rows, :])
+        weights = np.stack([solve(squares, products, *penalties) for penalties in PENALTIES], axis=-3)
+        predicted = self._predict(rows, weights)
+        measured = self.mean_over_classes(values)[..., None, rows]
+        scale = np.maximum((predicted * measured).sum(axis=-1), 0) / np.maximum((predicted**2).sum(axis=-1), 1e-30)
+        scaled: Float64 = weights * scale[..., None, None]
         return scaled
 
+    def _predict(self, rows: Mask, weights: Float64) -> Float64:
+        """Return the mAP of the variants in a mask, bool [K], by weights [..., C, F]: [..., number of variants]."""
+        features = self.features[rows]
+        sums: Float64 = weights.reshape(*weights.shape[:-2], -1) @ features.reshape(len(features), -1).T
+        return sums / self.classes[rows]
+
     def mean_over_classes(self, values: Float64) -> Float64:
-        """Return the mean of values, [K, C], over the classes that have an AP: [K]."""
-        mean: Float64 = values.sum(axis=1) / self.classes
+        """Return the mean of values, [..., K, C], over the classes that have an AP: [..., K]."""
+        mean: Float64 = values.sum(axis=-1) / self.classes
         return mean
 
-    def shuffled(self, rng: np.random.Generator) -> Iterator[Float64]:
-        """Yield the values, [K, C], shuffled among the variants of each table, once for each permutation."""
-        for _ in range(REGRESSION_PERMUTATIONS):
-            # Sorting by the table first, and then by random numbers, shuffles within the tables.
-            yield self.values[np.lexsort((rng.random(len(self.tables)), self.tables))]
+    def shuffled(self, rng: np.random.Generator) -> Float64:
+        """Return the values shuffled among the variants of each table, [permutations, K, C]."""
+        # Sorting by the table first, and then by random numbers, shuffles within the tables.
+        orders = [np.lexsort((rng.random(len(self.tables)), self.tables)) for _ in range(REGRESSION_PERMUTATIONS)]
+        return self.values[np.stack(orders)]
 
 
 def _correlation(predicted: Float64, measured: Float64) -> Float64:
-    """Return Pearson's correlation, [A], of predictions [A, K] with measured values [K]; 0 if either is constant."""
-    centred = predicted - predicted.mean(axis=1, keepdims=True)
-    centred_measured = measured - measured.mean()
-    norms = np.linalg.norm(centred, axis=1) * np.linalg.norm(centred_measured)
-    correlation: Float64 = np.divide(
-        centred @ centred_measured, norms, out=np.zeros(len(predicted)), where=norms > 1e-12
-    )
+    """Return Pearson's correlation, [...], of predictions with measured values, [..., K]; 0 if either is constant."""
+    centred = predicted - predicted.mean(axis=-1, keepdims=True)
+    centred_measured = measured - measured.mean(axis=-1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=-1) * np.linalg.norm(centred_measured, axis=-1)
+    products = (centred * centred_measured).sum(axis=-1)
+    correlation: Float64 = np.divide(products, norms, out=np.zeros(norms.shape), where=norms > 1e-12)
     return correlation
 
 
 def solve(squares: Float64, products: Float64, shared_penalty: float, class_penalty: float) -> Float64:
-    """Return the weights w + d_c, [C, F], that minimise the penalised squared error.
+    """Return the weights w + d_c, [..., C, F], that minimise the penalised squared error.
 
     The deviations are d_c = (A_c + p I)^-1 (b_c - A_c w), with p the class penalty. This leaves F equations
     for the shared weights w.
@@ -232,15 +238,15 @@ def solve(squares: Float64, products: Float64, shared_penalty: float, class_pena
     squares
         A_c = X^T X of the features of each class, [C, F, F].
     products
-        b_c = X^T y of features and values of each class, [C, F].
+        b_c = X^T y of features and values of each class, [..., C, F].
     shared_penalty, class_penalty
         Penalty of w, and penalty of each d_c.
     """
     eye = np.eye(squares.shape[-1])
     inverse = np.linalg.inv(squares + class_penalty * eye)
     left = (squares - squares @ inverse @ squares).sum(axis=0) + shared_penalty * eye
-    right = (products - np.einsum("cfg,cg->cf", squares @ inverse, products)).sum(axis=0)
-    shared_weights: Float64 = np.linalg.solve(left, right)
-    residuals = products - squares @ shared_weights
-    class_weights: Float64 = shared_weights + np.einsum("cfg,cg->cf", inverse, residuals)
+    right = (products - np.einsum("cfg,...cg->...cf", squares @ inverse, products)).sum(axis=-2)
+    shared_weights = np.linalg.solve(left, right[..., None])[..., 0]
+    residuals = products - np.einsum("cfg,...g->...cf", squares, shared_weights)
+    class_weights: Float64 = shared_weights[..., None, :] + np.einsum("cfg,...cg->...cf", inverse, residuals)
     return class_weights
