@@ -96,6 +96,9 @@ def _import_step(arguments: list[str]) -> None:
     try:
         import_module("mgral.engine.provenance").packages()  # which takes 30 ms, and remembers
         import_module(f"mgral.cli.steps.{step}")
+        # Reading a configuration needs all of them, and each job would find and import them again.
+        import_module("mgral.config.detectors").detectors()
+        import_module("mgral.config.registry").strategies()
         if "torch" in sys.modules:
             for name in WITH_TORCH:
                 import_module(name)
