@@ -10,6 +10,7 @@ from mgral.errors import InputError
 BENCHMARKS = {
     "accuracy": "AP50 and mAP of detectors on real data, from experiments, as a page.",
     "agent": "Training of the agent on a large pool: steps and look-ups a second, peak memory.",
+    "agents": "What agents' batches gain beside the greedy choice, and how long agents train, as a page.",
     "backbone": "Training and inference on a backbone of timm's, by memory layout and number type.",
     "causes": "What the batches of experiments consist of, and what their gains follow, as a page.",
     "claims": "Differences that the protocol of the confirmatory comparison names, with p values, as a page.",

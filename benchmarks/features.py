@@ -96,14 +96,15 @@ def command(folders: Sequence[Path], output: Path) -> None:
     if not output.parent.is_dir():
         raise InputError(f"there is no folder {output.parent} for the page; make it first")
     columns = [list(_seeds(folder)) for folder in folders]
-    text = INTRODUCTION.format(folders=" ".join(map(str, folders)), output=output, commands=_commands(folders))
+    text = INTRODUCTION.format(folders=" ".join(map(str, folders)), output=output, commands=run_commands(folders))
     header = ["description", *(f"{folder.name}: {what}" for folder in folders for what in ("R²", "Spearman"))]
     lines = {title: [cell for seeds in columns for cell in _cells(seeds, names)] for title, names in _trials()}
     text += markdown_table(header, [[title, *cells] for title, cells in lines.items()])
     output.write_text(text + "\n", encoding="utf-8")
 
 
-def _commands(folders: Sequence[Path]) -> str:
+def run_commands(folders: Sequence[Path]) -> str:
+    """Return the commands that make the tables in these folders."""
     runs = []
     for folder in folders:
         seeds = ",".join(map(str, load_config(folder / "config.yaml").seeds))

@@ -86,11 +86,13 @@ class AgentConfig(Section):
     policy: Policy = "batch"
     """`batch` chooses image by image, given the images already in the batch; it needs `reward.estimator: regression`.
     `lstm` chooses by scores that an LSTM gives all images in one pass (the paper)."""
-    episodes: Count = 80
+    episodes: Count = 50
     """Episodes of the agent's training."""
     samples: Annotated[int, Field(ge=2, le=10**9)] = 12
     """Batches drawn and looked up in an episode."""
-    learning_rate: PositiveFloat = 1e-2
+    horizon: Count = 10
+    """Most images of such a batch under `batch`. The trained agent chooses batches of any size."""
+    learning_rate: PositiveFloat = 2e-2
     """Learning rate of the agent's Adam optimiser; under `batch` it falls linearly to 0."""
     hidden: Count = 32
     """Units of the hidden layer, and of the LSTM."""

@@ -169,7 +169,7 @@ def _memory_needs(config: Config, on_gpus: bool) -> Iterator[tuple[float, str, s
             yield 8 * agent.samples * batch, f"an episode of {name}", "agent.samples"
         else:
             # The hidden layer of the images that all batches choose from in a step, and its gradient.
-            hidden = 2 * 4 * agent.samples * 3 * batch * agent.hidden
+            hidden = 2 * 4 * agent.samples * 3 * min(batch, agent.horizon) * agent.hidden
             yield hidden, f"an episode of {name}", "agent.samples or agent.hidden"
     for name in config.with_tables:
         reward, lut = config.strategies[name].reward, config.strategies[name].lut

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from mgral.method.lut.regression import ERROR_RATE
 from mgral.report.detectors import ROUND
-from mgral.report.drawing import FAINT, INK, Figure, Table, draw, percent_tick
+from mgral.report.drawing import FAINT, Figure, Table, draw, percent_tick
 from mgral.report.results import EPISODE, Results
 from mgral.report.spread import Spread, points, points_with_spread
 from mgral.report.styles import strategy_styles
@@ -38,7 +38,8 @@ def _figure(results: Results, strategy: str, cycle: int, episodes: pd.DataFrame,
     window = max(1, len(mean) // 20)
     # The first have fewer before them.
     running_mean = mean.rolling(window, min_periods=1).mean()
-    selected = agents["selected_reward"]
+    agent_config = results.config.for_strategy(strategy).agent
+    image_limit = f", with batches of at most {agent_config.horizon} images" if agent_config.policy == "batch" else ""
 
     def paint(axes: Axes) -> None:
         for _, seed_episodes in episodes.groupby("seed", sort=False) if len(agents) > 1 else ():
@@ -47,18 +48,17 @@ def _figure(results: Results, strategy: str, cycle: int, episodes: pd.DataFrame,
         axes.plot(mean["random_best"], color=FAINT, linestyle=":", label="random, best so far")
         axes.plot(running_mean["reward"], color=colour, linewidth=2.4, label="agent, mean")
         axes.plot(mean["best"], color=colour, linestyle=":", label="agent, best so far")
-        end = mean.index[-1] + 0.03 * len(mean)
-        end_point = [end], [selected.mean()]
-        axes.plot(*end_point, "*", color=INK, markersize=11, label="agent's choice", clip_on=False, zorder=5)
         axes.set(xlabel="episode", ylabel="looked-up mAP (%)")
         axes.yaxis.set_major_formatter(percent_tick)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.24), ncols=3, columnspacing=1.0, handlelength=1.5)
 
-    above, best = Spread.of(agents["standard_deviations_above"]), Spread.of(agents["random_best_as_often"])
+    selected, best = Spread.of(agents["selected_reward"]), Spread.of(agents["random_best_as_often"])
+    above = Spread.of(agents["standard_deviations_above"])
     caption = (
-        f"The agent's batch has a looked-up mAP of {points_with_spread(Spread.of(selected))} %, {_signed(above)} "
+        f"The agent's batch has a looked-up mAP of {points_with_spread(selected)} %, {_signed(above)} "
         f"standard deviations from the mean of {agents['random_batches'].iloc[0]:.0f} random batches; the best of as "
         f"many random batches as the agent looked up is {points_with_spread(best)} %. "
+        f"The curves show the episodes of training{image_limit}. "
         f"Bold: mean over {len(agents)} seed{'s' * (len(agents) > 1)}"
         + (f", running mean of {window} episodes." if window > 1 else ".")
     )

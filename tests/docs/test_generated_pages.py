@@ -50,7 +50,7 @@ def test_every_strategy_is_told_with_what_it_costs():
 
 def test_types_and_defaults_are_in_words():
     page = "\n".join(text for name, text in PAGES.items() if name.startswith("configuration"))
-    assert "| `learning_rate` | number above 0 | `0.01` | Learning rate of the agent's Adam optimiser; " in page
+    assert "| `learning_rate` | number above 0 | `0.02` | Learning rate of the agent's Adam optimiser; " in page
     assert "| `variants` | integer from 2 | `12` |" in page
     assert "| `distance` | `by_class` or `sliced` or `exact` | `by_class` |" in page
     assert "| `concentration` | list of numbers above 0 | `[0.1, 10]` |" in page

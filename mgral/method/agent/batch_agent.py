@@ -37,6 +37,9 @@ class AmountsReward(Protocol):
     def worth(self, amounts: Float64) -> Float64:
         """Return the expected mAP, float64 [...], of batches with these total amounts, float64 [..., J]."""
 
+    def worth_with_each(self, totals: Float64, rows: Rows) -> Float64:
+        """Return the expected mAP, float64 [S, n], of S batches, totals float64 [S, J], with each of n rows added."""
+
     def lookup(self, batches: Rows) -> Float64:
         """Return the expected mAP, float64 [S], of batches given by rows of the pool, int64 [S, B]."""
 
@@ -170,7 +173,7 @@ def draw_batches(
     keys = -(-uniform.clamp_min(torch.finfo(torch.float64).tiny).log()).log()
     worth, picks, states = [reward.worth(totals)], [], []
     for step in range(size):
-        with_each = reward.worth(totals[:, None] + amounts)
+        with_each = reward.worth_with_each(totals, candidates)
         gains = standardise(with_each, ~taken.numpy())
         states.append((gains, similarities, taken))
         scores = agent(encoded.hidden, gains, similarities).masked_fill(taken, float("-inf"))
@@ -206,7 +209,7 @@ def choose_batch(
 
     def score(rows: Rows, tried: Rows) -> Float64:
         totals = reward.pool[rows].sum(axis=0, dtype=np.float64)
-        gains = standardise(reward.worth(totals + reward.pool[tried]), np.ones(len(tried), bool))
+        gains = standardise(reward.worth_with_each(totals[None], tried)[0], np.ones(len(tried), bool))
         similarities = torch.zeros(len(tried))
         if len(rows):
             similarities = (encoded.directions[tried] @ encoded.directions[rows].T).amax(dim=1)

@@ -17,9 +17,7 @@ from mgral.method.agent.episodes import Episode, Training, uniform_batches
 from mgral.method.agent.policy import entropy
 from mgral.training.checkpoint import Checkpoint
 
-HORIZON = 64
-"""Largest size of a batch in training. The agent can choose larger ones, as its inputs do not depend on the size."""
-LEAST_CANDIDATES = 128
+LEAST_CANDIDATES = 64
 """Least number of pool images from which the batches of an episode are drawn; three times a batch if that is more."""
 LEARNT_STEPS = 0.5
 """Fraction of an episode's steps whose gradient is computed. All steps take more time and make no better agent."""
@@ -36,7 +34,8 @@ def train_batch_agent(
 ) -> tuple[BatchAgent, list[Episode]]:
     """Train an agent to choose `budget` images of a pool with embeddings float32 [N, D], on the CPU.
 
-    In each episode `config.samples` batches are drawn image by image from the same random images of the pool. The
+    In each episode `config.samples` batches are drawn image by image from the same random images of the pool. They
+    have at most `config.horizon` images: the agent's inputs do not depend on the size of the batch. The
     advantage of a choice is what its batch gains from that step on, less the mean of this over all batches of the
     episode. Up to a constant factor this is REINFORCE with the other batches as baseline (Kool et al. 2019).
     Advantages are then divided by their standard deviation, so the factor has no effect. A random part of the steps
@@ -52,7 +51,7 @@ def train_batch_agent(
     """
     run = Training(lambda generator: build_batch_agent(embeddings, config.hidden, generator), config, seed, cycle)
     agent, count, pool = run.agent, config.samples, len(embeddings)
-    size = min(budget, HORIZON)
+    size = min(budget, config.horizon)
     learnt_steps = max(1, round(LEARNT_STEPS * size))
     vectors = torch.from_numpy(embeddings)
     for episode in run.episodes(checkpoint):

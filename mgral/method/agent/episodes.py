@@ -63,7 +63,7 @@ class Training(Generic[AnyAgent]):
         self.order_rng = np.random.default_rng(derive_seed(seed, "agent pool order", cycle))
         self.random_rng = np.random.default_rng(derive_seed(seed, "agent random batches", cycle))
         self.agent = build(self.generator)
-        self.optimizer = Adam(self.agent.parameters(), lr=config.learning_rate)
+        self.optimizer = Adam(self.agent.parameters(), lr=config.learning_rate, fused=True)
         self.log: list[Episode] = []
         self._episodes = config.episodes
 

@@ -10,7 +10,7 @@ from mgral.compute.device import choose_device
 from mgral.config import Config, images_in
 from mgral.errors import InputError
 from mgral.method.agent.batch_agent import BatchAgent, choose_batch
-from mgral.method.agent.batch_training import HORIZON, train_batch_agent
+from mgral.method.agent.batch_training import train_batch_agent
 from mgral.method.agent.episodes import Episode, uniform_batches
 from mgral.method.agent.network import Agent
 from mgral.method.agent.training import train_agent
@@ -102,7 +102,9 @@ def train_validated_agent(
     rng = np.random.default_rng(derive_seed(seed, "agent comparison", cycle))
     comparison = compare_with_random(rows, reward, len(pool), rng)
     random_best = log[-1].random_best
-    if isinstance(agent, BatchAgent) and budget > HORIZON:  # the batches in its log are smaller than the budget
+    if (
+        isinstance(agent, BatchAgent) and budget > config.agent.horizon
+    ):  # the batches in its log are smaller than the budget
         batches = uniform_batches(len(pool), budget, config.agent.episodes * config.agent.samples, rng)
         random_best = float(reward.lookup(batches).max())
     summary = {
