@@ -96,6 +96,12 @@ def test_of_few_variants_a_permutation_that_changes_nothing_counts_as_good():
         assert learned([few]).p_value > 0.1
 
 
+def test_of_a_single_variant_nothing_is_learned():
+    (sample,) = samples_of(0, [0.04, -0.06, 0], tables=1)
+    found = learned([Sample(sample.features[:1], sample.values[:1], sample.images[:1])])
+    assert found.p_value == 1
+
+
 def test_the_prior_has_the_slope_that_map_has_over_the_images_of_a_class():
     """Variants of one class and of alike sets, whose AP rises by 0.3 or falls with the logarithm of their images."""
     images = np.geomspace(20, 80, 6)

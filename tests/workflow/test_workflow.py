@@ -253,7 +253,7 @@ def test_commands_are_given_what_their_strategy_needs(finished):
 
 
 def test_agents_learning_rate_reruns_only_what_follows_from_it(finished):
-    jobs = planned(finished, "--configfile", TINY, "--config", "agent={learning_rate: 0.02}", stub=True)
+    jobs = planned(finished, "--configfile", TINY, "--config", "agent={learning_rate: 0.03}", stub=True)
     assert count_rules(jobs) == {"agent": 2, "select": 2, "label": 2, "detector": 2, "evaluate": 2, "report": 1}
     assert {wildcards["strategy"] for _, wildcards in jobs if "strategy" in wildcards} == {"mgral"}
     assert {wildcards["round"] for _, wildcards in jobs if "round" in wildcards} == {"strategies/mgral"}

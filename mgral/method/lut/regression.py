@@ -202,7 +202,10 @@ class _Problem:
     def _predict(self, rows: Mask, weights: Float64) -> Float64:
         """Return the mAP of the variants in a mask, bool [K], by weights [..., C, F]: [..., number of variants]."""
         features = self.features[rows]
-        sums: Float64 = weights.reshape(*weights.shape[:-2], -1) @ features.reshape(len(features), -1).T
+        flat = features.reshape(
+            len(features), features.shape[1] * features.shape[2]
+        )  # -1 fails if there is no variant
+        sums: Float64 = weights.reshape(*weights.shape[:-2], -1) @ flat.T
         return sums / self.classes[rows]
 
     def mean_over_classes(self, values: Float64) -> Float64:
