@@ -134,5 +134,6 @@ def _problems(folder: Path) -> Iterator[Problem]:
         paths = [start / f"tables/default/split{split}/default/table.safetensors" for split in splits]
         pool = unlabelled(data.image_ids, labelled)
         reward = load_tables(paths, embeddings, in_pictures).over(pool, "cpu")
-        assert isinstance(reward, LearnedReward)
+        if not isinstance(reward, LearnedReward):
+            raise InputError(f"{folder}: agents are compared on learned rewards, and its reward is another")
         yield Problem(embeddings.features_of(pool, config.embedding).vectors, reward, images_in(in_pictures.budget))

@@ -202,9 +202,8 @@ class _Problem:
     def _predict(self, rows: Mask, weights: Float64) -> Float64:
         """Return the mAP of the variants in a mask, bool [K], by weights [..., C, F]: [..., number of variants]."""
         features = self.features[rows]
-        flat = features.reshape(
-            len(features), features.shape[1] * features.shape[2]
-        )  # -1 fails if there is no variant
+        # Not -1, which fails if there is no variant.
+        flat = features.reshape(len(features), features.shape[1] * features.shape[2])
         sums: Float64 = weights.reshape(*weights.shape[:-2], -1) @ flat.T
         return sums / self.classes[rows]
 
