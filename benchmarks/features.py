@@ -25,6 +25,7 @@ from mgral.method.lut.learned import as_sample
 from mgral.method.lut.regression import Sample
 from mgral.method.lut.reward import read_table
 from mgral.report.results_page import markdown_table
+from mgral.report.spread import PairedDifference
 from mgral.selection.embeddings import Embeddings, load_embeddings
 from mgral.selection.object_counts import count_again
 
@@ -48,12 +49,14 @@ NAMES = {
     "variety": "variety of the embeddings",
     **OTHERS,
 }
+COLUMNS = ("R²", "more than the reward's", "Spearman")
 INTRODUCTION = """# Descriptions of a set of images
 
 How well a regression on descriptions of the images that a variant learnt from predicts its mAP, among the variants of
 one table and beyond what their number of images explains. The variants of a table are predicted from the other table
 of the seed, which is measured on other images. The penalties are chosen by the same cross-validation, for each line
-alike. Mean over seeds, with the standard deviation of R². The reward uses the first three
+alike. Mean over seeds; if R² is below 0, the mean of all variants would predict better. Differences are paired by seed,
+with 95 % intervals, the outer ends of the bootstrap's and Student's. The reward uses the first three
 ([065](../decisions/065-a-reward-that-learns-its-form.md)); all are of training images alone. Written by
 
     python -m benchmarks features {folders} --output {output}
@@ -97,7 +100,7 @@ def command(folders: Sequence[Path], output: Path) -> None:
         raise InputError(f"there is no folder {output.parent} for the page; make it first")
     columns = [list(_seeds(folder)) for folder in folders]
     text = INTRODUCTION.format(folders=" ".join(map(str, folders)), output=output, commands=run_commands(folders))
-    header = ["description", *(f"{folder.name}: {what}" for folder in folders for what in ("R²", "Spearman"))]
+    header = ["description", *(f"{folder.name}: {what}" for folder in folders for what in COLUMNS)]
     lines = {title: [cell for seeds in columns for cell in _cells(seeds, names)] for title, names in _trials()}
     text += markdown_table(header, [[title, *cells] for title, cells in lines.items()])
     output.write_text(text + "\n", encoding="utf-8")
@@ -123,10 +126,14 @@ def _trials() -> Iterator[tuple[str, Sequence[str]]]:
     yield "with all of them", [*FEATURES, *OTHERS]
 
 
-def _cells(seeds: Sequence[Seed], names: Sequence[str]) -> tuple[str, str]:
+def _cells(seeds: Sequence[Seed], names: Sequence[str]) -> tuple[str, ...]:
     r_squared, ranks = np.array([seed.predict(names) for seed in seeds]).T
-    spread = f" ± {r_squared.std(ddof=1):.2f}" if len(seeds) > 1 else ""
-    return f"{r_squared.mean():.2f}{spread}".replace("-", "−"), f"{ranks.mean():.2f}".replace("-", "−")
+    of_reward = [seed.predict(FEATURES)[0] for seed in seeds]
+    difference = PairedDifference.of(r_squared, of_reward)
+    low, high = difference.interval
+    interval = f" ({low:+.2f} to {high:+.2f})" if difference.interval.known else ""
+    against = "" if tuple(names) == FEATURES else f"{difference.spread.mean:+.2f}{interval}"
+    return tuple(cell.replace("-", "−") for cell in (f"{r_squared.mean():.2f}", against, f"{ranks.mean():.2f}"))
 
 
 def _seeds(folder: Path) -> Iterator[Seed]:
