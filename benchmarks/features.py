@@ -55,7 +55,7 @@ INTRODUCTION = """# Descriptions of a set of images
 How well a regression on descriptions of the images that a variant learnt from predicts its mAP, among the variants of
 one table and beyond what their number of images explains. The variants of a table are predicted from the other table
 of the seed, which is measured on other images. The penalties are chosen by the same cross-validation, for each line
-alike. Mean over seeds; if R² is below 0, the mean of all variants would predict better. Differences are paired by seed,
+alike. Mean over seeds; if R² is below 0, the mean of all variants predicts better. Differences are paired by seed,
 with 95 % intervals, the outer ends of the bootstrap's and Student's. The reward uses the first three
 ([065](../decisions/065-a-reward-that-learns-its-form.md)); all are of training images alone. Written by
 
