@@ -44,7 +44,7 @@ OTHERS = {
 }
 """Descriptions that the reward does not use, and how the page names them."""
 NAMES = {
-    "images": "images of the class (the prior)",
+    "images": "images of the class alone",
     "crowding": "crowding: objects in an image",
     "variety": "variety of the embeddings",
     **OTHERS,
