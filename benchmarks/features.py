@@ -37,27 +37,31 @@ FOLDS = 5
 OTHERS = {
     "objects": "objects of the class: log(1 + number)",
     "price": "price: log(1 + boxes of all classes)",
-    "copies": "near-copies: part of the images that are one of an image in the set",
+    "copies": "near-copies: fraction of the images that are a near-copy of another in the set",
     "uncertainty": "uncertainty: mean entropy of which classes an image shows, predicted from other images",
     "size": "size of the boxes of the class: log of the mean side, relative to the image",
     "company": "other classes in the images of the class: log(1 + mean number)",
 }
 """Descriptions that the reward does not use, and how the page names them."""
 NAMES = {
+    "roots": "counts alone, as in the report: root of the number of objects of the class",
     "images": "images of the class alone",
     "crowding": "crowding: objects in an image",
     "variety": "variety of the embeddings",
     **OTHERS,
 }
-COLUMNS = ("R²", "more than the reward's", "Spearman")
+COLUMNS = ("R²", "R² minus the reward's", "Spearman")
 INTRODUCTION = """# Descriptions of a set of images
 
-How well a regression on descriptions of the images that a variant learnt from predicts its mAP, among the variants of
-one table and beyond what their number of images explains. The variants of a table are predicted from the other table
-of the seed, which is measured on other images. The penalties are chosen by the same cross-validation, for each line
-alike. Mean over seeds; if R² is below 0, the mean of all variants predicts better. Differences are paired by seed,
-with 95 % intervals, the outer ends of the bootstrap's and Student's. The reward uses the first three
-([065](../decisions/065-a-reward-that-learns-its-form.md)); all are of training images alone. Written by
+Each variant learnt from a set of images. A regression predicts its mAP from descriptions of this set. The page shows
+how well, within a table, after the effect of the number of images is removed. The variants of a table are predicted
+from the other table of the seed, which is measured on other images. The penalties are chosen by the same
+cross-validation, for each line alike. The reward uses three descriptions: images of the class, crowding and variety
+([065](../decisions/065-a-reward-that-learns-its-form.md)). The prior is the first of them with one weight for all
+classes, so it needs no table.
+
+Numbers are means over seeds. If R² is below 0, the mean of all variants predicts better. Differences are paired by
+seed; 95 % intervals are the outer ends of the bootstrap's and Student's. No test image is used. Written by
 
     python -m benchmarks features {folders} --output {output}
 
@@ -79,13 +83,22 @@ class Seed(NamedTuple):
     tables: Sequence[Sample]
     """The same tables as the method reads them."""
 
-    def predict(self, names: Sequence[str]) -> tuple[float, float]:
-        """Return R², and Spearman's correlation within tables, of a regression on the named descriptions."""
-        samples = [
+    def described_by(self, names: Sequence[str]) -> list[Sample]:
+        """Return the tables with the named descriptions as their features."""
+        return [
             table._replace(features=np.stack([descriptions[name] for name in names], axis=-1))
             for descriptions, table in zip(self.samples, self.tables, strict=True)
         ]
-        compared = compare_by_regression(samples)
+
+    def rank_by_prior(self) -> float:
+        """Return Spearman's correlation of mAP with the sum over classes of the first feature, within tables."""
+        residuals = [sample.without_size_effect() for sample in self.described_by(FEATURES[:1])]
+        ranks = [spearmanr(one.features.sum(axis=(1, 2)), one.values.sum(axis=1)).statistic for one in residuals]
+        return float(np.mean(ranks))
+
+    def predict(self, names: Sequence[str]) -> tuple[float, float]:
+        """Return R², and Spearman's correlation within tables, of a regression on the named descriptions."""
+        compared = compare_by_regression(self.described_by(names))
         ranks = [spearmanr(*table).statistic if np.ptp(table.predicted) else 0 for table in compared]
         measured, predicted = (np.concatenate(values) for values in zip(*compared, strict=True))
         return float(1 - ((measured - predicted) ** 2).sum() / (measured**2).sum()), float(np.mean(ranks))
@@ -101,7 +114,8 @@ def command(folders: Sequence[Path], output: Path) -> None:
     columns = [list(_seeds(folder)) for folder in folders]
     text = INTRODUCTION.format(folders=" ".join(map(str, folders)), output=output, commands=run_commands(folders))
     header = ["description", *(f"{folder.name}: {what}" for folder in folders for what in COLUMNS)]
-    lines = {title: [cell for seeds in columns for cell in _cells(seeds, names)] for title, names in _trials()}
+    lines = {"the prior": [cell for seeds in columns for cell in ("", "", _mean_rank(seeds))]}
+    lines |= {title: [cell for seeds in columns for cell in _cells(seeds, names)] for title, names in _trials()}
     text += markdown_table(header, [[title, *cells] for title, cells in lines.items()])
     output.write_text(text + "\n", encoding="utf-8")
 
@@ -117,8 +131,9 @@ def run_commands(folders: Sequence[Path]) -> str:
 
 def _trials() -> Iterator[tuple[str, Sequence[str]]]:
     """Yield what a line of the page is called, and its descriptions."""
+    yield NAMES["roots"], ("roots",)
     yield NAMES["images"], FEATURES[:1]
-    yield "**all three, as the reward**", FEATURES
+    yield "**images of the class, crowding and variety, as the reward**", FEATURES
     for name in FEATURES[1:]:
         yield f"without {NAMES[name]}", [kept for kept in FEATURES if kept != name]
     for name in OTHERS:
@@ -128,12 +143,15 @@ def _trials() -> Iterator[tuple[str, Sequence[str]]]:
 
 def _cells(seeds: Sequence[Seed], names: Sequence[str]) -> tuple[str, ...]:
     r_squared, ranks = np.array([seed.predict(names) for seed in seeds]).T
-    of_reward = [seed.predict(FEATURES)[0] for seed in seeds]
-    difference = PairedDifference.of(r_squared, of_reward)
+    difference = PairedDifference.of(r_squared, [seed.predict(FEATURES)[0] for seed in seeds])
     low, high = difference.interval
-    interval = f" ({low:+.2f} to {high:+.2f})" if difference.interval.known else ""
-    against = "" if tuple(names) == FEATURES else f"{difference.spread.mean:+.2f}{interval}"
-    return tuple(cell.replace("-", "−") for cell in (f"{r_squared.mean():.2f}", against, f"{ranks.mean():.2f}"))
+    interval = f" ({low:+z.2f} to {high:+z.2f})" if difference.interval.known else ""
+    against = "" if tuple(names) == FEATURES else f"{difference.spread.mean:+z.2f}{interval}"
+    return tuple(cell.replace("-", "−") for cell in (f"{r_squared.mean():z.2f}", against, f"{ranks.mean():z.2f}"))
+
+
+def _mean_rank(seeds: Sequence[Seed]) -> str:
+    return f"{np.mean([seed.rank_by_prior() for seed in seeds]):z.2f}".replace("-", "−")
 
 
 def _seeds(folder: Path) -> Iterator[Seed]:
@@ -180,7 +198,9 @@ def describe(
     sides = np.concatenate([_relative_sides(data, row) for row in rows.tolist()])
     labels = np.concatenate([data.labels[row] for row in rows.tolist()])
     company = np.maximum(shown.sum(axis=1) - 1, 0)
-    described = dict(zip(FEATURES, np.moveaxis(composition.features(totals), -1, 0), strict=True))
+    described = {"roots": composition.roots(totals)} | dict(
+        zip(FEATURES, np.moveaxis(composition.features(totals), -1, 0), strict=True)
+    )
     of_set = {
         "price": np.log1p(counts.sum()),
         "copies": part_of_copies(set(), set(images.tolist()), group_of),

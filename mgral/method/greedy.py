@@ -16,7 +16,7 @@ last, as in `random_no_copies`. If the pool is large, only a random sample of it
     b + mean over classes c of w_c . (x_c(L + B) - x_c(L))
 
 with the features x of labelled images L and batch B (`mgral.method.lut.composition`). It extrapolates, so it can be
-above 1. What more images bring whatever they show is left out: it is the same for all batches of one size.
+above 1. The effect of the number of images is left out, because it is the same for all batches of one size.
 
 With `_per_box` the image is added whose gain in that reward is largest for its price, 1 + its expected boxes. That is
 the cost of labelling it, if opening it costs as much as a box. A loss is multiplied by the price. So images are

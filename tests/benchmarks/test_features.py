@@ -51,3 +51,12 @@ def test_the_description_that_the_values_follow_predicts_them(followed):
     assert without < 0.2
     assert min(r_squared, rank) > 0.6
     assert seed.predict([followed])[0] > 0.9
+
+
+def test_the_prior_ranks_variants_by_the_images_of_all_classes():
+    rng = np.random.default_rng(0)
+    images = np.exp(rng.uniform(2, 5, size=24))
+    described = {name: rng.normal(size=(24, 4)) for name in NAMES}
+    values = 0.1 * described["images"].mean(axis=1, keepdims=True) + 0.05 * np.log(images)[:, None] + np.zeros((1, 4))
+    seed = Seed([described], [Sample(np.zeros((24, 4, 3)), values, images)])
+    assert seed.rank_by_prior() == pytest.approx(1)

@@ -21,7 +21,7 @@ Mask = npt.NDArray[np.bool_]
 SHARPNESS = 2.0
 """Weight of the gain before training, at which the batches of an untrained agent are good but not all alike."""
 SMALLEST = 1e-12
-"""Standard deviations of mAP below this are rounding errors."""
+"""Standard deviations of mAP below this are rounding errors, and count as 0."""
 
 
 class AmountsReward(Protocol):
@@ -102,8 +102,8 @@ class BatchAgent(nn.Module):
         """
         gain_weights, similarity_weights = self.state.weight.unbind(dim=1)
         inner = hidden.addcmul(gains[..., None], gain_weights).addcmul(similarities[..., None], similarity_weights)
-        state_scores: Tensor = self.last(functional.relu(inner))[..., 0]
-        return self.log_sharpness.exp() * gains + state_scores
+        mlp_scores: Tensor = self.last(functional.relu(inner))[..., 0]
+        return self.log_sharpness.exp() * gains + mlp_scores
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays of `agent.safetensors`, which are all that a selection needs."""
@@ -177,11 +177,13 @@ def draw_batches(
         gains = standardise(with_each, ~taken.numpy())
         states.append((gains, similarities, taken))
         scores = agent(encoded.hidden, gains, similarities).masked_fill(taken, float("-inf"))
+        # All batches are empty at first, so their scores are equal.
         first_scores = scores[0] if step == 0 else first_scores
         pick = (scores + keys[step]).argmax(dim=1)
         picks.append(pick)
         worth.append(with_each[batch_indices, pick.numpy()])
         totals += amounts[pick.numpy()]
+        # The first cosines replace the 0 of an empty batch, as they can be negative.
         similarities = torch.maximum(similarities, cosines[pick]) if step else cosines[pick]
         taken = taken.scatter(1, pick[:, None], True)
     stacked = (torch.stack(tensors) for tensors in zip(*states, strict=True))

@@ -37,10 +37,10 @@ def train_batch_agent(
     In each episode `config.samples` batches are drawn image by image from the same random images of the pool. They
     have at most `config.horizon` images: the agent's inputs do not depend on the size of the batch. The
     advantage of a choice is what its batch gains from that step on, less the mean of this over all batches of the
-    episode. Up to a constant factor this is REINFORCE with the other batches as baseline (Kool et al. 2019).
-    Advantages are then divided by their standard deviation, so the factor has no effect. A random part of the steps
-    is learnt from, `LEARNT_STEPS`. The learning rate falls linearly to 0, so the noise of the last gradients has
-    little effect.
+    episode. That is (S - 1) / S times the difference from the mean of the other batches (REINFORCE with them as
+    baseline, Kool et al. 2019). Advantages are then divided by their standard deviation, so the factor has no effect.
+    A random part of the steps is learnt from, `LEARNT_STEPS`. The learning rate falls linearly to 0, so the noise of
+    the last gradients has little effect.
 
     Raises
     ------

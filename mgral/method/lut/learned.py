@@ -30,8 +30,8 @@ LOOKED_UP_AMOUNTS = 1 << 24
 class LearnedReward:
     """The expected mAP of a detector trained on the labelled images and a batch of the pool.
 
-    What more images bring whatever they show is left out. It is the same for all batches of one size, which it does
-    not rank, so batches of different sizes cannot be compared.
+    The effect of the number of images is left out, because it is the same for all batches of one size. So batches of
+    different sizes cannot be compared.
     """
 
     baseline_map: float
@@ -125,15 +125,15 @@ class LearnedTables:
         regression = learn(samples, composition.classes, len(FEATURES))
         labelled_features = composition.features(composition.totals(embeddings.counted))
         # The prior only ranks batches. It predicts no mAP, so it counts as 0 here.
-        weights = regression.weights * regression.valid
+        weights = regression.weights if regression.valid else np.zeros_like(regression.weights)
         expected = [_expected(sample, labelled_features, len(embeddings.counted), weights) for sample in samples]
         return cls(regression, float(np.mean(expected)) if expected else 0.0, composition, embeddings, reason)
 
     def reward(self, batches: npt.ArrayLike) -> Float64:
         """Return the reward, float64 [S], of batches of image ids, int64 [S, B].
 
-        It is the expected mAP (1 = 100 %), without what more images bring whatever they show. It extrapolates, so it
-        can be below 0 or above 1. If the permutation test failed (`note`), it only ranks batches and is no mAP.
+        It is the expected mAP (1 = 100 %), without the effect of the number of images. It extrapolates, so it can be
+        below 0 or above 1. If the permutation test failed (`note`), it only ranks batches and is no mAP.
         """
         ids = np.atleast_2d(np.asarray(batches, np.int64))
         pool, rows = np.unique(ids, return_inverse=True)

@@ -37,7 +37,7 @@ LEAST = 0.01
 REGRESSION_PERMUTATIONS = 199
 """Number of permutations in the test of a regression."""
 ERROR_RATE = 0.05
-"""Probability that a permutation test is passed if the values do not depend on the subsets."""
+"""Largest probability that a permutation test is passed if the values do not depend on the subsets."""
 
 
 class Sample(NamedTuple):
@@ -82,7 +82,7 @@ class Regression(NamedTuple):
     """AP for a unit of each feature, float64 [C, F]; the prior's weights if the test is not passed."""
     predicted: Predicted
     p_value: float
-    """Fraction of permutations, 0 to 1, in which the shuffled values are predicted at least as well."""
+    """(1 + permutations in which the shuffled values are predicted at least as well) / (1 + permutations)."""
 
     @property
     def valid(self) -> bool:
@@ -91,7 +91,7 @@ class Regression(NamedTuple):
 
 
 def learn(samples: Sequence[Sample], classes: int, features: int) -> Regression:
-    """Learn the weights of the features from the variants of all tables, and test whether they predict by chance.
+    """Learn the weights of the features from the variants of all tables, and test if they predict better than chance.
 
     If there is no table, or the test is not passed, the weights are those of the prior.
 
@@ -118,14 +118,17 @@ def learn(samples: Sequence[Sample], classes: int, features: int) -> Regression:
 
 
 def _slope(samples: Sequence[Sample]) -> float:
-    """Return the slope of mAP over the first feature, averaged over classes and tables; at least `LEAST`."""
-    slopes = [LEAST]
+    """Return the slope of mAP over the first feature, averaged over classes and tables; at least `LEAST`.
+
+    The effect of the number of images is not removed here.
+    """
+    slopes = []
     for sample in samples:
         measured = np.isfinite(sample.values).all(axis=0)
         amounts = sample.features[:, measured, 0].mean(axis=1)
         if measured.any() and np.ptp(amounts) > 0:
             slopes.append(np.polyfit(amounts, sample.values[:, measured].mean(axis=1), 1)[0])
-    return max(LEAST, float(np.mean(slopes[1:] or slopes)))
+    return max(LEAST, float(np.mean(slopes))) if slopes else LEAST
 
 
 def predict_left_out(samples: Sequence[Sample]) -> Predicted:
