@@ -72,7 +72,8 @@ def test_a_batch_looked_up_is_the_batch_tried_image_by_image(monkeypatch):
     found = reward.lookup(batches)
     np.testing.assert_allclose(found, reward.with_each(rows, tried))
     monkeypatch.setattr("mgral.method.lut.learned.LOOKED_UP_AMOUNTS", 1)
-    np.testing.assert_array_equal(reward.lookup(batches), found)
+    # With AVX512, BLAS rounds the last bit otherwise for one batch than for three.
+    np.testing.assert_allclose(reward.lookup(batches), found, rtol=1e-14)
 
 
 def test_batches_of_ids_are_worth_what_their_rows_are():
