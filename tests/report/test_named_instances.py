@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from fabricated_results import fabricate
 
 from mgral.cli.steps.report import command
+from mgral.config import AgentConfig
 
 INSTANCES = {
     "mgral": {},
@@ -89,6 +90,9 @@ def test_every_agent_has_its_figures_and_lines(folder: Path) -> None:
     assert len(agents) == 3 * 3 * 2
     summary = json.loads((folder / "seed2/strategies/warm-8/cycle1/agent.json").read_text())
     assert float(agents["warm-8", "2", "1"]["selected_reward"]) == summary["selected_reward"]
+    named = re.findall(r"at most (\d+) images", text_of((folder / "report.html").read_text()))
+    # In the captions of the two agents that choose image by image, and nowhere else.
+    assert named == [str(AgentConfig().horizon)] * 4
 
 
 def test_a_table_costs_once_whoever_uses_it(folder: Path) -> None:
